@@ -1,0 +1,1 @@
+"""The catalogue: one complete, publishable kernel project per operation."""

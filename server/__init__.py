@@ -1,0 +1,1 @@
+"""Who connects and where work runs: the only code that imports `mcp`."""

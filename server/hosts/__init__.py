@@ -1,0 +1,1 @@
+"""Where a tool call runs: a worker process here, or another Kernelwright."""

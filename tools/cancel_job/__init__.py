@@ -1,0 +1,1 @@
+"""The tool `cancel_job`: declared in `contract`, carried out by `run`."""

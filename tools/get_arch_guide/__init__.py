@@ -1,0 +1,1 @@
+"""The tool `get_arch_guide`: declared in `contract`, carried out by `run`."""

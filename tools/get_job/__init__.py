@@ -1,0 +1,1 @@
+"""The tool `get_job`: declared in `contract`, carried out by `run`."""

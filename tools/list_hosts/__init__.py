@@ -1,0 +1,1 @@
+"""The tool `list_hosts`: declared in `contract`, carried out by `run`."""

@@ -1,0 +1,1 @@
+"""The tool `read_reference`: declared in `contract`, carried out by `run`."""

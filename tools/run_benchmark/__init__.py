@@ -1,0 +1,1 @@
+"""The tool `run_benchmark`: declared in `contract`, carried out by `run`."""

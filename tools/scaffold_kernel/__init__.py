@@ -1,0 +1,1 @@
+"""The tool `scaffold_kernel`: declared in `contract`, carried out by `run`."""

@@ -17,7 +17,9 @@ class CancelledJob(JobResult):
     tool: str
     seconds: float
     result: dict[str, Any] | None = Field(None, description="of the tool, if it had ended before")
+    error: dict[str, str] | None = Field(None, description="code, message, hint when the call could not be carried out")
     log_tail: list[str] = []
+    result_text: str = Field("", exclude=True)
 
     def markdown(self) -> str:
         return f"{self.tool} {self.job_id}: {self.status} after {self.seconds:.0f} s"

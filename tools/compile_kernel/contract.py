@@ -104,8 +104,8 @@ TOOL = Tool(
     name="compile_kernel",
     title="Compile a kernel",
     description=(
-        "Compile a kernel project with nvcc or g++ into a loadable torch package in seconds; returns compiler errors with file, "
-        "line and hint, registers, spills, occupancy, ABI check."
+        "Compile a kernel project with nvcc or g++ into a loadable torch package in seconds; returns compiler errors with "
+        "file, line and hint, registers, spills, occupancy, ABI check."
     ),
     command="compile",
     positional=("project",),

@@ -19,11 +19,17 @@ class Job(JobResult):
     tool: str
     seconds: float
     result: dict[str, Any] | None = Field(None, description="of the tool, once it has ended")
-    log_tail: list[str] = []
+    error: dict[str, str] | None = Field(None, description="code, message, hint when the call could not be carried out")
+    log_tail: list[str] = Field(default=[], description="while there is no result")
+    result_text: str = Field("", exclude=True)
 
     def markdown(self) -> str:
         place = f", {self.queue_position} jobs ahead" if self.queue_position else ""
         parts = [f"{self.tool} {self.job_id}: {self.status} ({self.stage or 'started'}{place}), {self.seconds:.0f} s"]
+        if self.error:
+            parts.append(f"{self.error['code']}: {self.error['message']}\nhint: {self.error['hint']}")
+        if self.result_text:
+            parts.append(self.result_text)
         if self.log_tail:
             parts += ["log:", *self.log_tail]
         return "\n".join(parts)

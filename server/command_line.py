@@ -1,0 +1,133 @@
+"""The commands for people: serve, demo, doctor, setup, and one per tool."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+from rich.syntax import Syntax
+
+from kernelwright.server import clients, doctor
+from kernelwright.server.app import dump
+from kernelwright.server.commands import EXIT_ERROR, EXIT_FAILED, add_tool_commands, stderr, stdout
+from kernelwright.server.settings import Settings
+from kernelwright.tools.tool import ToolError
+
+HELP = """\
+Write, compile, check, time and publish GPU kernels, for coding agents over MCP and for people.
+
+Start with [bold]kernelwright demo[/bold] (the whole way on this machine), [bold]kernelwright doctor[/bold] (what it lacks) and
+[bold]kernelwright setup codex[/bold] or [bold]claude[/bold] (tell your agent about it).
+
+Exit codes: 0 done; 1 the kernel failed (does not compile, verdict not ok, a check failed); 2 the call could not be carried
+out, the message says why and what to do; 130 interrupted.
+"""
+app = typer.Typer(help=HELP, rich_markup_mode="rich", no_args_is_help=False, add_completion=False)
+setup = typer.Typer(help="Write the configuration of a client so that it starts Kernelwright.", no_args_is_help=True)
+app.add_typer(setup, name="setup")
+add_tool_commands(app)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Roots = Annotated[list[Path] | None, typer.Option("--root", help="Directory that may hold projects (repeat for several).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be written; write nothing.")]
+Url = Annotated[str | None, typer.Option(help="A Kernelwright over HTTP instead, e.g. http://gpu-host:8765/mcp.")]
+
+
+@app.callback(invoke_without_command=True)
+def default(context: typer.Context, show_version: Annotated[bool, typer.Option("--version")] = False) -> None:
+    if show_version:
+        stdout.print(version("kernelwright"), highlight=False)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        _serve(None, [], None)
+
+
+@app.command()
+def serve(
+    http: Annotated[str | None, typer.Option(help="Serve streamable HTTP on HOST:PORT, e.g. 127.0.0.1:8765.")] = None,
+    root: Roots = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with the bearer token (or KERNELWRIGHT_TOKEN).")] = None,
+) -> None:
+    """Serve MCP on standard input and output, or over HTTP on the machine that has the GPU."""
+    _serve(http, root or [], token_file)
+
+
+def _serve(http: str | None, roots: list[Path], token_file: Path | None) -> None:
+    settings = Settings()
+    settings.roots += roots
+    settings.token_file = token_file or settings.token_file
+    try:
+        if http:
+            from kernelwright.server.http import serve as serve_http
+
+            anyio.run(serve_http, settings, http)
+        else:
+            from kernelwright.server.stdio import serve as serve_stdio
+
+            if sys.stdin.isatty():
+                stderr.print("Kernelwright waits for an MCP client on standard input; kernelwright --help tells more.")
+            anyio.run(serve_stdio, settings)
+    except ToolError as error:
+        _fail(error)
+
+
+@app.command()
+def demo(
+    as_json: AsJson = False, keep: Annotated[Path | None, typer.Option(help="Keep the project in this directory.")] = None
+) -> None:
+    """Take a kernel the whole way, through a real MCP connection: guide, scaffold, compile, benchmark, package, load."""
+    from kernelwright.server.demo import run
+
+    raise typer.Exit(0 if run(as_json=as_json, keep=keep) else EXIT_FAILED)
+
+
+@app.command("doctor")
+def doctor_command(as_json: AsJson = False) -> None:
+    """What this machine has and lacks, with the command that mends each lack."""
+    findings = doctor.examine(Settings())
+    data = doctor.as_data(findings)
+    if as_json:
+        stdout.print_json(dump(data))
+    else:
+        doctor.print_table(findings, stdout)
+    raise typer.Exit(0 if data["ok"] else EXIT_FAILED)
+
+
+@setup.command("codex")
+def setup_codex(root: Roots = None, url: Url = None, dry_run: DryRun = False) -> None:
+    """Codex: CODEX_HOME/config.toml."""
+    _write(clients.codex(root or [], url), dry_run, "toml")
+
+
+@setup.command("claude")
+def setup_claude(
+    root: Roots = None,
+    url: Url = None,
+    project: Annotated[bool, typer.Option("--project", help="Write ./.mcp.json instead of the user's configuration.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Claude Code: ~/.claude.json, or ./.mcp.json."""
+    try:
+        change = clients.claude(root or [], url, project=project)
+    except ToolError as error:
+        _fail(error)
+    _write(change, dry_run, "json")
+
+
+def _write(change: clients.Change, dry_run: bool, language: str) -> None:
+    if dry_run:
+        stdout.print(f"Would write to {change.path}:", highlight=False, soft_wrap=True)
+        stdout.print(Syntax(change.snippet, language, background_color="default", word_wrap=True))
+        return
+    clients.apply(change)
+    stdout.print(f"Wrote {change.path}", highlight=False, soft_wrap=True)
+
+
+def _fail(error: ToolError) -> None:
+    stderr.print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
+    stderr.print(f"[bold]hint[/]: {error.hint}", highlight=False)
+    raise typer.Exit(EXIT_ERROR)

@@ -1,7 +1,7 @@
 """What rmsnorm must compute and where it is measured; a shape is (rows, n)."""
 
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import rms_norm
 
 entry = "rmsnorm"
 
@@ -60,7 +60,7 @@ def _quack():
     return lambda x, weight, eps=1e-6: rmsnorm(x, weight, eps=eps)
 
 
-baselines = {"F.rms_norm": lambda x, weight, eps=1e-6: F.rms_norm(x, x.shape[-1:], weight, eps)}
+baselines = {"F.rms_norm": lambda x, weight, eps=1e-6: rms_norm(x, x.shape[-1:], weight, eps)}
 for _name, _load in {"liger": _liger, "quack": _quack}.items():
     try:
         baselines[_name] = _load()

@@ -12,9 +12,7 @@ _NAME = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])")
 _ORG = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9]|[._-](?=[A-Za-z0-9]))*")
 _LONGEST = 96
 
-NAME_RULE = (
-    "A kernel name has at least two lowercase letters, digits and dashes, starts with a letter and ends with none of the dashes"
-)
+NAME_RULE = "lowercase letters, digits and dashes, first a letter, last no dash, at least two"
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,11 @@ def check(name: str, org: str | None) -> Names:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         offer = _nearest(name)
         hint = f"Pass {offer!r}, say." if offer else "Pass a name like 'my-rmsnorm'."
-        raise ToolError("bad_argument", f"name {name[:_LONGEST]!r} is no kernel name: {NAME_RULE}, {_LONGEST} at most.", hint)
-    if keyword.iskeyword(name.replace("-", "_")):
         raise ToolError(
-            "bad_argument", f"name {name!r} is a keyword of Python, so no package can bear it.", f"Pass 'my-{name}'."
+            "bad_argument", f"name {name[:_LONGEST]!r} is no kernel name: {NAME_RULE} and at most {_LONGEST}.", hint
         )
+    if keyword.iskeyword(name.replace("-", "_")):
+        raise ToolError("bad_argument", f"name {name!r} is a keyword of Python: no package can bear it.", f"Pass 'my-{name}'.")
     if org is not None and (not _ORG.fullmatch(org) or len(org) > _LONGEST):
         raise ToolError(
             "bad_argument",

@@ -78,6 +78,7 @@ def _build_toml(text: str, plan: Plan) -> str:
     if plan.names.repo_id:
         hub = tomlkit.table()
         hub["repo-id"] = plan.names.repo_id
+        hub.add(tomlkit.nl())
         general["hub"] = hub
     torch = cast(Table, document["torch"])
     stable = cast(Table, torch["stable-abi"])

@@ -50,6 +50,6 @@ def _next(plan: rewrite.Plan, project: str) -> list[str]:
     return [
         f"compile_kernel(project={project!r}): errors, registers, spills",
         f"run_benchmark(project={project!r}): is it right, and how fast",
-        f"edit {' and '.join(sources[b] for b in plan.backends)}; problem.py says what must be computed and where it is measured",
+        f"edit {' and '.join(sources[b] for b in plan.backends)}; problem.py says what must be computed",
         f"publish_to_hub(project={project!r}, repo_id={plan.names.repo_id or f'<you>/{plan.names.hub}'!r}): a dry run first",
     ]

@@ -91,7 +91,7 @@ def test_refuses_by_name(kernel, device, arguments, message):
 def test_refuses_a_tensor_of_another_device(kernel, device):
     here = torch.zeros(4, 64, device=device)
     other = here.to("cuda" if device == "cpu" else "cpu")
-    with pytest.raises(RuntimeError, match="x must be a C.* tensor: this build has"):
+    with pytest.raises(RuntimeError, match=r"x must be a C.* tensor: this build has"):
         kernel.rmsnorm(other)
-    with pytest.raises(RuntimeError, match="must be a C.* tensor"):
+    with pytest.raises(RuntimeError, match=r"must be a C.* tensor"):
         kernel.rmsnorm(here, other[0])

@@ -1,0 +1,105 @@
+"""Starts `import_check.py` in a box beside the compilers, and asks it about the package when that is built."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from kernelwright.tools import sandbox
+from kernelwright.tools.compile_kernel import elf, import_check
+from kernelwright.tools.compile_kernel.plan import Target
+from kernelwright.tools.sandbox import Box, Limits
+from kernelwright.tools.toolchain import Toolchain
+
+# Importing torch takes 2 s, waiting for the compilers as long as they take.
+LIMITS = Limits(wall_s=4000.0, memory_bytes=8 << 30, processes=128, file_bytes=1 << 20, output_bytes=1 << 20)
+ANSWER_S = 120.0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Whether the package loads; `problem` says in plain data why not, `skipped` why it could not be tried here."""
+
+    ok: bool
+    ops: list[dict[str, Any]] = field(default_factory=list)
+    problem: dict[str, Any] | None = None
+    log: str = ""
+    skipped: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, to be kept."""
+        return {"ok": self.ok, "ops": self.ops, "problem": self.problem, "log": self.log, "skipped": self.skipped}
+
+
+class Checker:
+    """One boxed process that may read `stage` and loads one package from there. Use it in a `with` block."""
+
+    def __init__(self, stage: Path, toolchain: Toolchain, stubs: Path) -> None:
+        script = Path(import_check.__file__)
+        stubs.mkdir(parents=True, exist_ok=True)
+        search = [stubs]
+        roots = [stage, script, stubs]
+        if toolchain.cuda_home:
+            search += [toolchain.cuda_home / "lib64", toolchain.cuda_home / "lib"]
+            roots.append(toolchain.cuda_home)
+        box = Box(
+            read_only=tuple(roots),
+            env={"LD_LIBRARY_PATH": ":".join(map(str, search)), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+            limits=LIMITS,
+        )
+        argv = [str(toolchain.host_python), "-s", str(script)]
+        self._process = subprocess.Popen(
+            sandbox.command(argv, box), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def __enter__(self) -> Checker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._process.communicate()
+
+    def ask(self, order: dict[str, Any]) -> Loaded:
+        """Load the package that `order` describes; a process that dies or hangs is an answer too."""
+        try:
+            out, err = self._process.communicate(json.dumps(order).encode() + b"\n", timeout=ANSWER_S)
+        except subprocess.TimeoutExpired:
+            return Loaded(False, problem={"kind": "hang", "message": f"the import did not end within {ANSWER_S:.0f} s"})
+        log = err.decode("utf-8", "replace")[-20000:]
+        try:
+            answer = json.loads(out.decode("utf-8", "replace").splitlines()[-1])
+            return Loaded(bool(answer["ok"]), list(answer["ops"]), answer["problem"], log)
+        except (ValueError, IndexError, KeyError, TypeError):
+            ended = sandbox.describe_exit(self._process.returncode)
+            return Loaded(False, problem={"kind": "crash", "message": f"the import ended the process: {ended}"}, log=log)
+
+
+def order(folder: Path, name: str, library: Path | None, target: Target, toolchain: Toolchain) -> dict[str, Any]:
+    """What the checker is asked about the variant in `folder`."""
+    here = toolchain.need_torch()
+    foreign = target.backend == "cuda" and here.cuda is None
+    symbols: list[str] = []
+    libraries = [str(path) for path in sorted(here.lib.glob("lib*.so"))]
+    if library:
+        dynamic = elf.read(library)
+        libraries += dynamic.needed
+        absent = ("aoti_torch_get_current_cuda_stream", "aoti_torch_cuda_", "_ZN3c104cuda", "_ZNK3c104cuda", "_ZN2at4cuda")
+        symbols = [
+            symbol
+            for symbol in dynamic.undefined
+            if symbol not in dynamic.weak and not symbol.startswith("_Py") and not (foreign and symbol.startswith(absent))
+        ]
+    return {
+        "folder": str(folder),
+        "id": name,
+        "namespace": name,
+        "lazy": foreign,
+        "libraries": libraries,
+        "symbols": symbols,
+        "keys": ["CUDA" if target.backend == "cuda" else "CPU"],
+    }

@@ -1,0 +1,128 @@
+"""Which variants one call builds: what the project declares, what was asked, what this host can serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kernelwright.tools import gpu
+from kernelwright.tools.compile_kernel import dependencies, gpu_archs, plan
+from kernelwright.tools.compile_kernel.plan import BuildBackend, Mode, Target
+from kernelwright.tools.project import Project
+from kernelwright.tools.tool import ToolError
+from kernelwright.tools.toolchain import Toolchain, version_numbers
+
+COMPILED: tuple[BuildBackend, ...] = ("cuda", "cpu")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Variants to build, the first being the one for this host, and a line for whatever is left out."""
+
+    targets: tuple[Target, ...]
+    skipped: tuple[str, ...]
+
+
+def choose(project: Project, toolchain: Toolchain, backend: str, archs: Sequence[str], mode: Mode) -> Choice:
+    """The variants of this call; raises ToolError if there is none, with what would make one possible."""
+    names = _backends(project, toolchain, "all" if mode == "release" and backend == "auto" else backend)
+    targets: list[Target] = []
+    skipped: list[str] = []
+    refusal: ToolError | None = None
+    for name in names:
+        try:
+            targets.append(_target(project, toolchain, name, archs, mode))
+        except ToolError as error:
+            if error.code != "toolchain_missing" or len(names) == 1:
+                raise
+            refusal = error
+            skipped.append(f"{name}: {error.message} {error.hint}")
+    if not targets:
+        raise refusal or ToolError("bad_argument", "There is nothing to build.", "Declare a backend in build.toml.")
+    return Choice(tuple(targets), tuple(skipped))
+
+
+def _backends(project: Project, toolchain: Toolchain, asked: str) -> list[str]:
+    declared = project.backends
+    noarch = project.build.binding.framework == "torch-noarch"
+    able = [b for b in declared if noarch or b in COMPILED]
+    first = "cuda" if gpu.devices() else "cpu"
+    able.sort(key=lambda name: (name != first, declared.index(name)))
+    if asked in {"auto", "all"}:
+        if not able:
+            raise ToolError(
+                "bad_argument",
+                f"build.toml declares only {', '.join(declared)}; Kernelwright compiles for cuda and cpu.",
+                "Add a cuda or cpu kernel, or build those with kernel-builder.",
+            )
+        return able[:1] if asked == "auto" else able
+    if asked not in declared:
+        raise ToolError(
+            "bad_argument",
+            f"The project has no backend {asked!r}: build.toml declares {', '.join(declared)}.",
+            "Pass one of those.",
+        )
+    return [asked]
+
+
+def _target(project: Project, toolchain: Toolchain, backend: str, archs: Sequence[str], mode: Mode) -> Target:
+    binding = project.build.binding
+    if binding.framework == "torch-noarch":
+        name = "npu" if backend == "cann" else backend
+        return Target(backend, "torch-noarch", f"torch-{name}", "", None, mode)
+    toolchain.need_gxx()
+    toolchain.need_ninja()
+    stable = binding.stable_abi.get(backend, "") if binding.framework == "torch" else ""
+    version = _framework_version(project, toolchain, stable)
+    if backend != "cuda":
+        return Target(
+            "cpu", binding.framework, plan.variant_name(binding.framework, stable, version, "cpu"), stable, None, mode
+        )
+    nvcc = toolchain.need_nvcc()
+    _check_cuda(project, nvcc.version)
+    cuda = cuda_tag(toolchain)
+    wanted = gpu_archs.wanted(archs, nvcc.version, mode)
+    return Target(
+        "cuda", binding.framework, plan.variant_name(binding.framework, stable, version, "cuda", cuda), stable, wanted, mode
+    )
+
+
+def _framework_version(project: Project, toolchain: Toolchain, stable: str) -> str:
+    binding = project.build.binding
+    if binding.framework == "tvm-ffi":
+        return dependencies.tvm_ffi_version(toolchain)
+    torch = toolchain.need_torch()
+    if stable and torch.numbers < version_numbers(stable):
+        raise ToolError(
+            "toolchain_missing",
+            f"The stable ABI {stable} needs torch {stable} or newer to build, host_python has {torch.version}.",
+            f"{toolchain.host_python} -m pip install 'torch>={stable}'",
+        )
+    low, high = binding.torch_minver, binding.torch_maxver
+    if (low and torch.numbers < version_numbers(low)) or (high and torch.numbers > version_numbers(high)):
+        raise ToolError(
+            "toolchain_missing",
+            f"build.toml wants torch {low or 'any'} to {high or 'any'}, host_python has {torch.version}.",
+            "Set host_python to an interpreter with such a torch, or change minver and maxver.",
+        )
+    return torch.version
+
+
+def _check_cuda(project: Project, nvcc: str) -> None:
+    low, high = project.build.cuda_minver, project.build.cuda_maxver
+    numbers = version_numbers(nvcc)
+    if (low and numbers < version_numbers(low)) or (high and numbers > version_numbers(high)):
+        raise ToolError(
+            "toolchain_missing",
+            f"build.toml wants CUDA {low or 'any'} to {high or 'any'}, this nvcc is {nvcc}.",
+            "Install such a toolkit and set CUDA_HOME, or change minver and maxver in [general.cuda].",
+        )
+
+
+def cuda_tag(toolchain: Toolchain) -> str:
+    """CUDA version that a binary of this nvcc is named for: never newer than the torch at hand, whose runtime library it will use."""
+    nvcc = toolchain.need_nvcc()
+    torch = toolchain.torch
+    if torch and torch.cuda and version_numbers(torch.cuda)[0] == nvcc.numbers[0]:
+        return torch.cuda if version_numbers(torch.cuda) < nvcc.numbers else nvcc.version
+    return nvcc.version

@@ -1,0 +1,249 @@
+"""Building one variant from end to end: objects from the cache or the compilers, link, package, import check, ABI check."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kernelwright.tools.compile_kernel import (
+    abi,
+    checker,
+    compilers,
+    diagnostics,
+    generated,
+    package,
+    plan,
+    resources,
+    templates,
+    verdicts,
+)
+from kernelwright.tools.compile_kernel.cache import Cache, Entry, key
+from kernelwright.tools.compile_kernel.checker import Checker, Loaded
+from kernelwright.tools.compile_kernel.compilers import Compiled, Work
+from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
+from kernelwright.tools.compile_kernel.diagnostics import Sources
+from kernelwright.tools.compile_kernel.plan import Plan, Target, Unit
+from kernelwright.tools.project import Project
+from kernelwright.tools.tool import Progress
+from kernelwright.tools.toolchain import Toolchain
+
+_LIBRARY, _OBJECT, _LOG, _BOUNDS, _CHECK = "library.so", "object.o", "log.txt", "bounds.json", "check.json"
+
+
+@dataclass
+class Built:
+    """What came of one variant. `library` is relative to the variant's folder, `path` that folder, both only if `ok`."""
+
+    target: Target
+    ok: bool = False
+    path: Path | None = None
+    library: str = ""
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    kernels: list[KernelUse] = field(default_factory=list)
+    abi: Abi | None = None
+    cached: bool = False
+    skipped: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+
+class Builder:
+    """Builds the variants of one project; `folder` is scratch space of this call alone."""
+
+    def __init__(self, project: Project, toolchain: Toolchain, cache_root: Path, folder: Path, progress: Progress) -> None:
+        self._project = project
+        self._toolchain = toolchain
+        self._cache = Cache(cache_root / "objects")
+        self._generated = generated.folder(cache_root)
+        self._folder = folder
+        self._progress = progress
+
+    def build(self, target: Target) -> Built:
+        """The variant `target`, installed in the project's `build` folder if all went well."""
+        folder = self._folder / target.variant
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "stage").mkdir(parents=True)
+        try:
+            result = self._noarch(target, folder) if target.framework == "torch-noarch" else self._compiled(target, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._cache.prune()
+        return result
+
+    def _noarch(self, target: Target, folder: Path) -> Built:
+        digits = key([self._project.source_sha256, target.variant])[:7]
+        name = plan.namespace(self._project, target.backend, digits)
+        result = Built(target)
+        self._progress("packaging", target.variant)
+        declared = plan.capabilities_of(self._project.build.binding.cuda_capabilities) if target.backend == "cuda" else ()
+        staged = folder / "stage" / target.variant
+        package.assemble(
+            self._project,
+            staged,
+            backend=target.backend,
+            namespace=name,
+            ops_py=templates.NOARCH_OPS_PY,
+            library=None,
+            capabilities=declared,
+        )
+        self._load(result, name, staged, None, None, None)
+        return self._finish(result, staged)
+
+    def _compiled(self, target: Target, folder: Path) -> Built:
+        made = plan.make(self._project, target, self._toolchain, self._generated)
+        result = Built(target, skipped=list(made.skipped))
+        arguments = [[unit.source, list(unit.arguments)] for unit in made.units]
+        digits = key([self._project.source_sha256, target.variant, arguments, made.link])[:7]
+        name = plan.namespace(self._project, target.backend, digits)
+        held = {unit: entry for unit in made.units if (entry := self._cache.find(self._unit_key(unit), self._project.path))}
+        library = self._linked(made, held, name)
+        if library:
+            result.cached = True
+            self._describe(result, made, [(unit, held[unit].file(_LOG), held[unit].file(_BOUNDS)) for unit in made.units])
+            return self._package(result, made, name, library, folder, None)
+        with Checker(folder / "stage", self._toolchain, generated.stubs(self._generated, self._toolchain)) as waiting:
+            fresh = self._compile(result, made, held, name, folder)
+            return self._package(result, made, name, fresh, folder, waiting) if fresh else result
+
+    def _compile(self, result: Built, made: Plan, held: dict[Unit, Entry], name: str, folder: Path) -> Entry | None:
+        missing = tuple(unit for unit in made.units if unit not in held)
+        self._progress("compiling", f"{len(missing)} of {len(made.units)} sources for {result.target.variant}", 0.0)
+        objects = {unit: entry.file(_OBJECT) for unit, entry in held.items()}
+        work = Work(self._project, made, missing, objects, name, self._generated, folder / "work")
+        outcome = compilers.run(work, self._toolchain, self._progress)
+        for compiled in outcome.compiled:
+            self._log(result, compiled)
+            if compiled.ok:
+                held[compiled.unit] = self._keep(compiled)
+        logs = [(c.unit, c.depfile.with_name(_LOG), c.depfile.with_name(_BOUNDS)) for c in outcome.compiled]
+        logs += [(unit, held[unit].file(_LOG), held[unit].file(_BOUNDS)) for unit in made.units if unit not in set(missing)]
+        self._describe(result, made, logs)
+        result.log.append(outcome.link_log)
+        sources = Sources(self._project.path)
+        found = [*result.diagnostics, *diagnostics.parse(outcome.link_log, sources, "")]
+        failed = [compiled for compiled in outcome.compiled if not compiled.ok]
+        found += verdicts.unexplained(outcome, failed, found, sources)
+        result.diagnostics = diagnostics.ordered(found)
+        if outcome.library is None:
+            return None
+        files = {_LIBRARY: outcome.library}
+        return self._cache.put(self._link_key(made, held, name), files, (), self._project.path)
+
+    def _unit_key(self, unit: Unit) -> str:
+        source = self._generated / unit.source if unit.generated else self._project.path / unit.source
+        compiler = unit.compiler.stat()
+        return key(
+            [
+                *(str(unit.compiler), compiler.st_size, compiler.st_mtime_ns, list(unit.arguments), unit.source),
+                key(source.read_bytes().hex()),
+            ]
+        )
+
+    def _link_key(self, made: Plan, held: dict[Unit, Entry], name: str) -> str:
+        return key([[held[unit].id for unit in made.units], list(made.link), list(made.stubs), made.output, name])
+
+    def _linked(self, made: Plan, held: dict[Unit, Entry], name: str) -> Entry | None:
+        if any(unit not in held for unit in made.units):
+            return None
+        return self._cache.find(self._link_key(made, held, name), self._project.path)
+
+    def _keep(self, compiled: Compiled) -> Entry:
+        bounds = compiled.depfile.with_name(_BOUNDS)
+        bounds.write_text(json.dumps(resources.launch_bounds(compiled.keep)), encoding="utf-8")
+        files = {_OBJECT: compiled.object, _LOG: compiled.depfile.with_name(_LOG), _BOUNDS: bounds}
+        dependencies = [self._relative(path) for path in _read_depfile(compiled.depfile)]
+        return self._cache.put(self._unit_key(compiled.unit), files, dependencies, self._project.path)
+
+    def _relative(self, path: str) -> str:
+        full = Path(path)
+        return str(full.relative_to(self._project.path)) if full.is_relative_to(self._project.path) else path
+
+    def _describe(self, result: Built, made: Plan, logs: Iterable[tuple[Unit, Path, Path]]) -> None:
+        """Diagnostics and resources out of what the compilers said, now or when the object was made."""
+        sources = Sources(self._project.path)
+        found: list[Diagnostic] = []
+        for unit, log, bounds in logs:
+            if unit.generated:
+                continue
+            text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+            found += diagnostics.parse(text, sources, unit.source)
+            if unit.source.endswith(plan.CUDA_SUFFIXES):
+                known = json.loads(bounds.read_text(encoding="utf-8")) if bounds.is_file() else {}
+                result.kernels += resources.parse(text, known)
+        names = resources.demangled(kernel.name for kernel in result.kernels)
+        for kernel in result.kernels:
+            kernel.name = resources.short(names[kernel.name])
+        result.diagnostics = diagnostics.ordered(found)
+
+    def _package(self, result: Built, made: Plan, name: str, library: Entry, folder: Path, waiting: Checker | None) -> Built:
+        self._progress("packaging", result.target.variant)
+        renamed = made.output.replace(plan.namespace(self._project, result.target.backend), name)
+        linked = folder / renamed
+        shutil.copyfile(library.file(_LIBRARY), linked)
+        staged = folder / "stage" / result.target.variant
+        package.assemble(
+            self._project,
+            staged,
+            backend=result.target.backend,
+            namespace=name,
+            ops_py=templates.TVM_FFI_OPS_PY if result.target.framework == "tvm-ffi" else templates.TORCH_OPS_PY,
+            library=linked,
+            capabilities=made.capabilities,
+        )
+        result.library = renamed
+        torch = self._toolchain.torch
+        result.abi = abi.check(
+            linked,
+            torch_include=torch.include_dirs[0] if torch else None,
+            stable_abi=result.target.stable_abi,
+            python=result.target.framework == "torch",
+        )
+        self._load(result, name, staged, linked, library, waiting)
+        return self._finish(result, staged)
+
+    def _load(
+        self, result: Built, name: str, staged: Path, linked: Path | None, library: Entry | None, waiting: Checker | None
+    ) -> None:
+        """Import the package in a fresh box, unless the same package was imported there before."""
+        torch = self._toolchain.need_torch()
+        known_as = key(["check", name, library.id if library else "", torch.version, result.target.variant])
+        known = self._cache.find(known_as, self._project.path)
+        if known:
+            loaded = Loaded(**json.loads(known.file(_CHECK).read_text(encoding="utf-8")))
+        else:
+            result.cached = False
+            self._progress("checking", f"import {self._project.python_name}")
+            order = checker.order(staged, name, linked, result.target, self._toolchain)
+            if waiting:
+                loaded = waiting.ask(order)
+            else:
+                with Checker(staged.parent, self._toolchain, generated.stubs(self._generated, self._toolchain)) as fresh:
+                    loaded = fresh.ask(order)
+            loaded = verdicts.excused(loaded, self._project, result.target)
+            if loaded.ok:
+                file = staged.parent / _CHECK
+                file.write_text(json.dumps(loaded.as_dict()), encoding="utf-8")
+                self._cache.put(known_as, {_CHECK: file}, (), self._project.path)
+        result.log.append(loaded.log)
+        result.skipped += [loaded.skipped] if loaded.skipped else []
+        result.ok = loaded.ok
+        found = verdicts.of_import(loaded, self._project, result.target, staged, Sources(self._project.path))
+        result.diagnostics = diagnostics.ordered([*found, *result.diagnostics])
+
+    def _finish(self, result: Built, staged: Path) -> Built:
+        if result.ok:
+            result.path = package.install(self._project, staged, result.target.variant)
+        return result
+
+    def _log(self, result: Built, compiled: Compiled) -> None:
+        result.log.append(f"$ {compiled.unit.compiler.name} {compiled.unit.source}\n{compiled.log}")
+
+
+def _read_depfile(path: Path) -> list[str]:
+    """Prerequisites in a Makefile rule, spaces and dollars unescaped."""
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
+    _, _, names = text.partition(": ")
+    words = names.replace("\\ ", "\0").split()
+    return list(dict.fromkeys(word.replace("\0", " ").replace("$$", "$").replace("\\#", "#") for word in words))

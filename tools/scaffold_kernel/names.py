@@ -39,7 +39,7 @@ def check(name: str, org: str | None) -> Names:
         offer = _nearest(name)
         hint = f"Pass {offer!r}, say." if offer else "Pass a name like 'my-rmsnorm'."
         raise ToolError(
-            "bad_argument", f"name {name[:_LONGEST]!r} is no kernel name: {NAME_RULE} and at most {_LONGEST}.", hint
+            "bad_argument", f"name {name[:_LONGEST]!r} is no kernel name: {NAME_RULE}, at most {_LONGEST}.", hint
         )
     if keyword.iskeyword(name.replace("-", "_")):
         raise ToolError("bad_argument", f"name {name!r} is a keyword of Python: no package can bear it.", f"Pass 'my-{name}'.")

@@ -1,13 +1,13 @@
 // RMSNorm over the last dimension:
 //   out[r, i] = x[r, i] / sqrt(mean(x[r, :]^2) + eps) * (weight[i] + weight_offset)
 //
-// Bytes moved: each element is read once and written once, 2 * rows * n * sizeof(T), and the weight once (it stays in L2).
-// Limit: DRAM bandwidth; three floating-point operations an element are free.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers, two 16-byte vectors each while
-// that takes at most 512 threads. Sums are in float: lanes, then warps through shared memory.
-// Rows that no block holds in registers, are not a multiple of 16 bytes, or start at addresses that are none, are read twice,
-// the second time from cache.
-// One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
+// Bytes moved: each element is read once and written once, 2 * rows * n * sizeof(T); the weight comes from cache.
+// Limit: DRAM bandwidth; four floating-point operations an element are free.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
+// then warps through shared memory, then blocks of a cluster.
+// Read twice, the second time from cache: rows too long for that, and rows that are no multiple of 16 bytes or start elsewhere
+// than at one.
+// One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
 #include "rows.cuh"
 
@@ -15,34 +15,40 @@ namespace {
 
 using rows::Layout;
 
-template <typename T, int kVectors>
-__global__ void __launch_bounds__(kVectors <= 4 ? 512 : 1024, kVectors <= 2 ? rows::kThreadsPerSm / 512 : 1)
+// Few vectors a thread: the weight is fetched beside the row. Many: that would cost the registers which hold the row.
+template <int kVectors>
+constexpr int kWeightBatch = kVectors <= 4 ? kVectors : 2;
+
+template <typename T, int kVectors, bool kClustered>
+__global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors))
     rmsnorm_in_registers(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int n,
                          float eps, float weight_offset) {
   constexpr int kLanes = rows::kLanes<T>;
-  // With few vectors the weight is fetched beside the row; with many it would cost the registers that hold the row.
-  constexpr bool kWeightEarly = kVectors <= 2;
-  __shared__ float scratch[32];
+  constexpr int kBatch = kWeightBatch<kVectors>;
+  __shared__ float scratch[32], slot;
 
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const unsigned parts = kClustered ? rows::cluster_size() : 1;
+  const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const int first = threadIdx.x + (kClustered ? rows::cluster_rank() * kVectors * blockDim.x : 0);
   const bool active = row < layout.rows;
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
   uint4 held[kVectors];
-  uint4 scale[kWeightEarly ? kVectors : 1];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    const int v = threadIdx.x + j * blockDim.x;
+    const int v = first + j * blockDim.x;
     held[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
-  if constexpr (kWeightEarly) {
+  uint4 scale[kBatch];
+  const auto fetch_scale = [&](int start) {
 #pragma unroll
-    for (int j = 0; j < kVectors; ++j) {
-      const int v = threadIdx.x + j * blockDim.x;
+    for (int j = 0; j < kBatch; ++j) {
+      const int v = first + (start + j) * blockDim.x;
       if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
     }
-  }
+  };
+  if constexpr (kVectors <= 4) fetch_scale(0);
 
   float sum = 0.0f;
 #pragma unroll
@@ -53,13 +59,16 @@ __global__ void __launch_bounds__(kVectors <= 4 ? 512 : 1024, kVectors <= 2 ? ro
     for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
+  if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot);
   const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
 
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    const int v = threadIdx.x + j * blockDim.x;
-    if (v >= vectors) continue;
+    if constexpr (kVectors > 4) {
+      if (j % kBatch == 0) fetch_scale(j);
+    }
+    const int v = first + j * blockDim.x;
     float lane[kLanes];
     rows::keep_packed(held[j]);
     rows::unpack<T>(held[j], lane);
@@ -67,36 +76,50 @@ __global__ void __launch_bounds__(kVectors <= 4 ? 512 : 1024, kVectors <= 2 ? ro
     for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
     if (weight != nullptr) {
       float factor[kLanes];
-      rows::unpack<T>(kWeightEarly ? scale[kWeightEarly ? j : 0] : rows::load_shared_by_rows(weight + v * kLanes), factor);
+      rows::unpack<T>(scale[j % kBatch], factor);
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
     }
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
+  if constexpr (kClustered) rows::cluster_wait();
 }
 
-template <typename T>
+// `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
+template <typename T, int kLanes>
 __global__ void __launch_bounds__(1024)
-    rmsnorm_reading_twice(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight, Layout layout,
-                          int64_t n, float eps, float weight_offset) {
+    rmsnorm_reading_twice(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int64_t n,
+                          float eps, float weight_offset) {
   __shared__ float scratch[32];
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < layout.rows;
   const T* x_row = x + (active ? layout.start(row) : 0);
   const int64_t end = active ? n : 0;
+  const int64_t first = static_cast<int64_t>(threadIdx.x) * kLanes, step = static_cast<int64_t>(blockDim.x) * kLanes;
 
   float sum = 0.0f;
-  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
-    const float value = rows::to_float(x_row[i]);
-    sum = fmaf(value, value, sum);
+  for (int64_t i = first; i < end; i += step) {
+    float lane[kLanes];
+    rows::read<T, kLanes>(x_row + i, lane);
+#pragma unroll
+    for (int j = 0; j < kLanes; ++j) sum = fmaf(lane[j], lane[j], sum);
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
   const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
 
   T* out_row = out + row * n;
-  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
-    const float factor = weight == nullptr ? 1.0f : rows::to_float(weight[i]) + weight_offset;
-    out_row[i] = rows::from_float<T>(rows::to_float(x_row[i]) * inverse * factor);
+  for (int64_t i = first; i < end; i += step) {
+    float lane[kLanes];
+    rows::read<T, kLanes>(x_row + i, lane);
+#pragma unroll
+    for (int j = 0; j < kLanes; ++j) lane[j] *= inverse;
+    if (weight != nullptr) {
+      float factor[kLanes];
+      rows::read<T, kLanes>(weight + i, factor);
+#pragma unroll
+      for (int j = 0; j < kLanes; ++j) lane[j] *= factor[j] + weight_offset;
+    }
+    rows::write<T, kLanes>(out_row + i, lane);
   }
 }
 
@@ -104,24 +127,23 @@ template <typename T>
 cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, int64_t n, float eps, float weight_offset,
                    cudaStream_t stream) {
   constexpr int kLanes = rows::kLanes<T>;
-  const bool vectorised = n % kLanes == 0 && layout.inner_stride % kLanes == 0 && layout.outer_stride % kLanes == 0 &&
-                          rows::aligned(out) && rows::aligned(x) && rows::aligned(weight);
-  const rows::Shape shape = rows::shape_for((n + kLanes - 1) / kLanes);
-  const dim3 block(shape.threads, shape.rows_per_block);
-  const int64_t blocks = (layout.rows + shape.rows_per_block - 1) / shape.rows_per_block;
-  if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
-  const dim3 grid(static_cast<unsigned>(blocks));
-
-  if (!vectorised || shape.vectors_per_thread == 0) {
-    rmsnorm_reading_twice<T><<<grid, block, 0, stream>>>(out, x, weight, layout, n, eps, weight_offset);
-  } else if (shape.vectors_per_thread == 2) {
-    rmsnorm_in_registers<T, 2><<<grid, block, 0, stream>>>(out, x, weight, layout, static_cast<int>(n), eps, weight_offset);
-  } else if (shape.vectors_per_thread == 4) {
-    rmsnorm_in_registers<T, 4><<<grid, block, 0, stream>>>(out, x, weight, layout, static_cast<int>(n), eps, weight_offset);
-  } else {
-    rmsnorm_in_registers<T, 8><<<grid, block, 0, stream>>>(out, x, weight, layout, static_cast<int>(n), eps, weight_offset);
+  const bool aligned = n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) && rows::aligned(x) &&
+                       rows::aligned(weight);
+  const int64_t vectors = (n + kLanes - 1) / kLanes;
+  const bool clusters = aligned && vectors > rows::kMostOfABlock && rows::made_for_clusters(rmsnorm_in_registers<T, 4, true>);
+  const rows::Shape shape = rows::shape_for(vectors, clusters);
+  const auto run = [&](auto kernel, auto length) {
+    return rows::launch(kernel, shape, layout.rows, stream, out, x, weight, layout, length, eps, weight_offset);
+  };
+  if (!aligned) return run(rmsnorm_reading_twice<T, 1>, n);
+  const int length = static_cast<int>(n);
+  if (shape.blocks > 1) return run(rmsnorm_in_registers<T, 4, true>, length);
+  switch (shape.vectors_per_thread) {
+    case 2: return run(rmsnorm_in_registers<T, 2, false>, length);
+    case 4: return run(rmsnorm_in_registers<T, 4, false>, length);
+    case 8: return run(rmsnorm_in_registers<T, 8, false>, length);
+    default: return run(rmsnorm_reading_twice<T, kLanes>, n);
   }
-  return cudaGetLastError();
 }
 
 }  // namespace
@@ -132,13 +154,10 @@ cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, in
 const char* rmsnorm_launch(void* out, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
                            int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype, void* stream) {
   const Layout layout{rows, inner, outer_stride, inner_stride};
-  const auto run = [&](auto element) {
+  const cudaError_t error = rows::with_dtype(dtype, [&](auto element) {
     using T = decltype(element);
     return launch<T>(static_cast<T*>(out), static_cast<const T*>(x), static_cast<const T*>(weight), layout, n, eps,
                      weight_offset, static_cast<cudaStream_t>(stream));
-  };
-  const cudaError_t error = dtype == rows::kFloat32   ? run(float{})
-                            : dtype == rows::kFloat16 ? run(__half{})
-                                                      : run(__nv_bfloat16{});
+  });
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }

@@ -33,6 +33,9 @@ struct Layout {
     const int64_t outer = row / inner;
     return outer * outer_stride + (row - outer * inner) * inner_stride;
   }
+
+  // Whether every row starts at a multiple of `lanes` elements.
+  bool aligned(int lanes) const { return inner_stride % lanes == 0 && outer_stride % lanes == 0; }
 };
 
 // ---- 16-byte vectors -------------------------------------------------------------------------------------------------
@@ -113,6 +116,25 @@ __device__ __forceinline__ uint4 load_shared_by_rows(const void* address) {
 
 __device__ __forceinline__ void store(void* address, const uint4& v) { *static_cast<uint4*>(address) = v; }
 
+// `kCount` neighbouring elements as floats: one vector, or a single element for rows that are not aligned.
+template <typename T, int kCount>
+__device__ __forceinline__ void read(const T* address, float (&lane)[kCount]) {
+  if constexpr (kCount == 1) {
+    lane[0] = to_float(*address);
+  } else {
+    unpack<T>(*reinterpret_cast<const uint4*>(address), lane);
+  }
+}
+
+template <typename T, int kCount>
+__device__ __forceinline__ void write(T* address, const float (&lane)[kCount]) {
+  if constexpr (kCount == 1) {
+    *address = from_float<T>(lane[0]);
+  } else {
+    store(address, pack<T>(lane));
+  }
+}
+
 // Makes the compiler forget that it has unpacked `v` already. It would rather keep the floats across the reduction, which takes
 // twice the registers of 16-bit elements and so half the rows in flight.
 __device__ __forceinline__ void keep_packed(uint4& v) { asm volatile("" : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)); }
@@ -155,29 +177,145 @@ __device__ __forceinline__ float reduce_row(float value, float* scratch, Op op =
   return reduce_lanes(value, 32, op);
 }
 
+// ---- clusters: several blocks of one row, from compute capability 9.0 on ----------------------------------------------
+
+__device__ __forceinline__ unsigned cluster_rank() {
+  unsigned rank = 0;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+  return rank;
+}
+
+__device__ __forceinline__ unsigned cluster_size() {
+  unsigned size = 1;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
+#endif
+  return size;
+}
+
+__device__ __forceinline__ void cluster_arrive() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+
+__device__ __forceinline__ void cluster_wait() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+
+// Over the blocks of the cluster, of which each thread brings its block's result; every thread gets the same bits, since all
+// add in the order of ranks. `slot` is a float of shared memory. The caller must `cluster_wait()` before it leaves, so that no
+// block ends while another still reads its slot.
+template <typename Op>
+__device__ __forceinline__ float reduce_cluster(float value, float* slot, Op op = {}) {
+  if (threadIdx.x == 0) *slot = value;
+  cluster_arrive();
+  cluster_wait();
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  const unsigned local = static_cast<unsigned>(__cvta_generic_to_shared(slot));
+  value = Op::kIdentity;
+  for (unsigned rank = 0, size = cluster_size(); rank < size; ++rank) {
+    unsigned remote;
+    float other;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(local), "r"(rank));
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(other) : "r"(remote) : "memory");
+    value = op(value, other);
+  }
+#endif
+  cluster_arrive();
+  return value;
+}
+
 // ---- the launch rule -------------------------------------------------------------------------------------------------
 
-// A row is held in registers by `threads` threads with up to `vectors_per_thread` vectors each. Two vectors (32 bytes in
-// flight a thread, 64 KB an SM at full occupancy) hide the latency of DRAM; a longer row first widens the block to 512
-// threads, then the registers, then the block again. Rows of less than 128 threads share a block.
+// How a row is held in registers: `blocks` of `threads` threads with `vectors_per_thread` vectors each.
 struct Shape {
-  int threads;             // blockDim.x: of one row
+  int threads;             // blockDim.x: of one row, or of a block's part of it
   int rows_per_block;      // blockDim.y
   int vectors_per_thread;  // 2, 4 or 8; 0 when the row does not fit into registers
+  int blocks;              // the cluster that shares a row; 1 for none
 };
 
-inline Shape shape_for(int64_t vectors) {
-  const int per_thread = vectors <= 2 * 512 ? 2 : vectors <= 4 * 512 ? 4 : vectors <= 8 * 1024 ? 8 : 0;
-  if (per_thread == 0) return {1024, 1, 0};
-  int threads = static_cast<int>((vectors + per_thread - 1) / per_thread);
-  if (threads > 32) {
-    threads = (threads + 31) / 32 * 32;
-  } else {
-    int power = 8;
-    while (power < threads) power *= 2;
-    threads = power;
+// Two vectors a thread are 32 bytes in flight, 64 KB an SM at full occupancy, which hides the latency of DRAM. A longer row
+// first widens its block to 512 threads, then takes four vectors a thread (32 KB of row, two blocks an SM), then a cluster of
+// two, four or eight such blocks. Where there are no clusters it takes eight vectors a thread in a block of 1024, which leaves
+// an SM nothing to overlap with. Rows of less than 128 threads share a block.
+constexpr int64_t kMostOfABlock = 4 * 512;
+
+inline Shape shape_for(int64_t vectors, bool clusters) {
+  Shape shape{0, 1, 4, 1};
+  if (vectors <= 2 * 512) {
+    shape.vectors_per_thread = 2;
+  } else if (clusters && vectors <= 8 * kMostOfABlock) {
+    while (vectors > shape.blocks * kMostOfABlock) shape.blocks *= 2;
+  } else if (vectors > kMostOfABlock) {
+    shape.vectors_per_thread = 8;
   }
-  return {threads, threads >= 128 ? 1 : 128 / threads, per_thread};
+  const int64_t held = static_cast<int64_t>(shape.blocks) * shape.vectors_per_thread;
+  int64_t threads = (vectors + held - 1) / held;
+  if (threads > 1024) return {1024, 1, 0, 1};
+  if (threads > 32) {
+    shape.threads = static_cast<int>((threads + 31) / 32 * 32);
+  } else {
+    shape.threads = 8;
+    while (shape.threads < threads) shape.threads *= 2;
+  }
+  if (shape.threads < 128) shape.rows_per_block = 128 / shape.threads;
+  return shape;
+}
+
+// What the rule asks the compiler for, as launch bounds of a kernel with so many vectors a thread.
+constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread <= 4 ? 512 : 1024; }
+constexpr int blocks_per_sm(int vectors_per_thread) {
+  return vectors_per_thread <= 2 ? kThreadsPerSm / 512 : vectors_per_thread <= 4 ? 2 : 1;
+}
+
+// Launches `kernel` on every row; for a cluster, consecutive blocks share a row.
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), const Shape& shape, int64_t rows, cudaStream_t stream, Arguments... arguments) {
+  const int64_t blocks = (rows + shape.rows_per_block - 1) / shape.rows_per_block * shape.blocks;
+  if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
+  const dim3 grid(static_cast<unsigned>(blocks)), block(shape.threads, shape.rows_per_block);
+  if (shape.blocks == 1) {
+    kernel<<<grid, block, 0, stream>>>(arguments...);
+    return cudaGetLastError();
+  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = static_cast<unsigned>(shape.blocks);
+  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
+// Whether the machine code of `kernel` on the current device was made for clusters. Asked of long rows only: it takes a while.
+template <typename... Parameters>
+bool made_for_clusters(void (*kernel)(Parameters...)) {
+  cudaFuncAttributes attributes{};
+  if (cudaFuncGetAttributes(&attributes, kernel) != cudaSuccess) {
+    cudaGetLastError();
+    return false;
+  }
+  return attributes.ptxVersion >= 90;
+}
+
+// Calls `run` with an element of the dtype that `dtype` stands for.
+template <typename Run>
+cudaError_t with_dtype(int dtype, Run run) {
+  switch (dtype) {
+    case kFloat32: return run(float{});
+    case kFloat16: return run(__half{});
+    default: return run(__nv_bfloat16{});
+  }
 }
 
 inline bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }

@@ -7,6 +7,10 @@ import torch
 from kernels import get_local_kernel
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "kernels_ci: what the kernels community runs on every build")
+
+
 @pytest.fixture(scope="session")
 def kernel():
     """The variant below `build/` that fits this machine."""

@@ -36,6 +36,7 @@ class PublishResult(JobResult):
     files: list[PublishedFile] = []
     variants: list[str] = []
     checks: list[Check] = []
+    more_files: int = Field(0, description="files beyond those listed; the log lists all")
     commit: str | None = Field(None, description="null after a dry run")
     log_uri: str = ""
 
@@ -43,11 +44,14 @@ class PublishResult(JobResult):
         if self.status in {"running", "queued"}:
             return self.unfinished()
         done = f"committed {self.commit}" if self.commit else "dry run, nothing was uploaded"
-        parts = [f"{self.status}: {self.repo_id} revision {self.revision}, {done}", self.url]
+        parts = [f"{self.status}: {self.repo_id} revision {self.revision}, {done}"]
+        parts += [self.url] if self.url else []
         parts += [f"- [{'x' if c.ok else ' '}] {c.name}" + (f": {c.detail}" if c.detail else "") for c in self.checks]
-        parts += [f"variants: {', '.join(self.variants) or 'none'}", f"files ({len(self.files)}):"]
-        parts += [f"- {f.path} ({f.bytes} B)" for f in self.files]
-        return "\n".join(p for p in parts if p)
+        parts += ["", f"variants: {', '.join(self.variants) or 'none'}", f"files ({len(self.files) + self.more_files}):"]
+        parts += [f"- `{f.path}` ({f.bytes} B)" for f in self.files]
+        if self.more_files:
+            parts.append(f"- and {self.more_files} more, see {self.log_uri}")
+        return "\n".join(parts)
 
 
 TOOL = Tool(

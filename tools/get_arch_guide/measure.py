@@ -10,7 +10,7 @@ from typing import Any
 from kernelwright.tools import archs, gpu
 from kernelwright.tools.archs import Arch
 from kernelwright.tools.gpu import Gpu
-from kernelwright.tools.tool import Context, summarise
+from kernelwright.tools.tool import Context, ToolError, summarise
 
 PROPERTIES_TIMEOUT_S = 20
 
@@ -68,7 +68,7 @@ def differences(device: Gpu, arch: Arch, found: dict[str, Any]) -> list[str]:
 def _named(device: Gpu, arch: Arch) -> bool:
     try:
         return archs.resolve(device.name) == arch
-    except archs.ToolError:
+    except ToolError:
         return False
 
 

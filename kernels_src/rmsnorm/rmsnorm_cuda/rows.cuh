@@ -270,8 +270,10 @@ inline Shape shape_for(int64_t vectors, bool clusters) {
 
 // What the rule asks the compiler for, as launch bounds of a kernel with so many vectors a thread.
 constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread <= 4 ? 512 : 1024; }
-constexpr int blocks_per_sm(int vectors_per_thread) {
-  return vectors_per_thread <= 2 ? kThreadsPerSm / 512 : vectors_per_thread <= 4 ? 2 : 1;
+// A kernel with two `streams` has twice the bytes in flight, so it makes do with three quarters of the threads.
+constexpr int blocks_per_sm(int vectors_per_thread, int streams = 1) {
+  if (vectors_per_thread > 2) return vectors_per_thread > 4 ? 1 : 2;
+  return streams > 1 ? kThreadsPerSm * 3 / 4 / 512 : kThreadsPerSm / 512;
 }
 
 // Launches `kernel` on every row; for a cluster, consecutive blocks share a row.

@@ -77,6 +77,15 @@ inline void expect_like(const char* op, const char* name, const Tensor& t, const
   }
 }
 
+inline void expect_same_shape(const char* op, const char* name, const Tensor& t, const char* like_name, const Tensor& like) {
+  bool same = t.dim() == like.dim();
+  for (int64_t d = 0; same && d < t.dim(); ++d) same = t.size(d) == like.size(d);
+  if (!same) {
+    fail(op, std::string(name) + " must have the shape of " + like_name + ", " + shape_of(like) + ", but has shape " +
+                 shape_of(t));
+  }
+}
+
 // `t` must be one contiguous row of `n` elements.
 inline void expect_vector(const char* op, const char* name, const Tensor& t, int64_t n) {
   if (t.dim() != 1 || t.size(0) != n) {

@@ -1,0 +1,173 @@
+// Addition to the residual stream, then RMSNorm over the last dimension:
+//   residual[r, i] += x[r, i]
+//   out[r, i] = residual[r, i] / sqrt(mean(residual[r, :]^2) + eps) * (weight[i] + weight_offset)
+//
+// Bytes moved: x and residual are read once, residual and out written once, 4 * rows * n * sizeof(T); the weight is cached.
+// Limit: DRAM bandwidth; five floating-point operations an element are free.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
+// then warps through shared memory, then blocks of a cluster.
+// Rows too long for that, no multiple of 16 bytes, or not aligned to one: what was written is read again, from cache.
+// One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
+
+#include "rows.cuh"
+
+namespace {
+
+using rows::Layout;
+
+template <typename T, int kVectors, bool kClustered>
+__global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, 2))
+    add_rmsnorm_in_registers(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int n,
+                         float eps, float weight_offset) {
+  constexpr int kLanes = rows::kLanes<T>;
+  __shared__ float scratch[32], slot;
+
+  const unsigned parts = kClustered ? rows::cluster_size() : 1;
+  const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const int first = threadIdx.x + (kClustered ? rows::cluster_rank() * kVectors * blockDim.x : 0);
+  const bool active = row < layout.rows;
+  const int vectors = active ? n / kLanes : 0;
+  const T* x_row = x + (active ? layout.start(row) : 0);
+
+  T* residual_row = residual + row * n;
+  uint4 held[kVectors];
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = first + j * blockDim.x;
+    held[j] = v < vectors ? rows::load_once(residual_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+  }
+  uint4 added[kVectors];
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = first + j * blockDim.x;
+    added[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+  }
+  float sum = 0.0f;
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    float lane[kLanes], more[kLanes];
+    rows::unpack<T>(held[j], lane);
+    rows::unpack<T>(added[j], more);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) lane[i] += more[i];
+    // What is normalised is the sum as the next layer will see it: rounded.
+    held[j] = rows::pack<T>(lane);
+    const int v = first + j * blockDim.x;
+    if (v < vectors) rows::store(residual_row + v * kLanes, held[j]);
+    rows::unpack<T>(held[j], lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
+  }
+  // Only now, when x has left its registers.
+  uint4 scale[kVectors];
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = first + j * blockDim.x;
+    if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
+  }
+  sum = rows::reduce_row<rows::Add>(sum, scratch);
+  if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot);
+  const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+
+  T* out_row = out + row * n;
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = first + j * blockDim.x;
+    float lane[kLanes];
+    rows::keep_packed(held[j]);
+    rows::unpack<T>(held[j], lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
+    if (weight != nullptr) {
+      float factor[kLanes];
+      rows::unpack<T>(scale[j], factor);
+#pragma unroll
+      for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
+    }
+    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+  }
+  if constexpr (kClustered) rows::cluster_wait();
+}
+
+// `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
+template <typename T, int kLanes>
+__global__ void __launch_bounds__(1024)
+    add_rmsnorm_reading_again(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int64_t n,
+                          float eps, float weight_offset) {
+  __shared__ float scratch[32];
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const bool active = row < layout.rows;
+  const T* x_row = x + (active ? layout.start(row) : 0);
+  const int64_t end = active ? n : 0;
+  const int64_t first = static_cast<int64_t>(threadIdx.x) * kLanes, step = static_cast<int64_t>(blockDim.x) * kLanes;
+
+  T* residual_row = residual + row * n;
+  float sum = 0.0f;
+  for (int64_t i = first; i < end; i += step) {
+    float lane[kLanes], more[kLanes];
+    rows::read<T, kLanes>(residual_row + i, lane);
+    rows::read<T, kLanes>(x_row + i, more);
+#pragma unroll
+    for (int j = 0; j < kLanes; ++j) {
+      lane[j] = rows::to_float(rows::from_float<T>(lane[j] + more[j]));
+      sum = fmaf(lane[j], lane[j], sum);
+    }
+    rows::write<T, kLanes>(residual_row + i, lane);
+  }
+  sum = rows::reduce_row<rows::Add>(sum, scratch);
+  const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+
+  T* out_row = out + row * n;
+  for (int64_t i = first; i < end; i += step) {
+    float lane[kLanes];
+    rows::read<T, kLanes>(residual_row + i, lane);  // its own writes: no other thread wrote these elements
+#pragma unroll
+    for (int j = 0; j < kLanes; ++j) lane[j] *= inverse;
+    if (weight != nullptr) {
+      float factor[kLanes];
+      rows::read<T, kLanes>(weight + i, factor);
+#pragma unroll
+      for (int j = 0; j < kLanes; ++j) lane[j] *= factor[j] + weight_offset;
+    }
+    rows::write<T, kLanes>(out_row + i, lane);
+  }
+}
+
+template <typename T>
+cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layout& layout, int64_t n, float eps, float weight_offset,
+                   cudaStream_t stream) {
+  constexpr int kLanes = rows::kLanes<T>;
+  const bool aligned = n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) &&
+                       rows::aligned(residual) && rows::aligned(x) &&
+                       rows::aligned(weight);
+  const int64_t vectors = (n + kLanes - 1) / kLanes;
+  const bool clusters = aligned && vectors > rows::kMostOfABlock && rows::made_for_clusters(add_rmsnorm_in_registers<T, 4, true>);
+  const rows::Shape shape = rows::shape_for(vectors, clusters);
+  const auto run = [&](auto kernel, auto length) {
+    return rows::launch(kernel, shape, layout.rows, stream, out, residual, x, weight, layout, length, eps, weight_offset);
+  };
+  if (!aligned) return run(add_rmsnorm_reading_again<T, 1>, n);
+  const int length = static_cast<int>(n);
+  if (shape.blocks > 1) return run(add_rmsnorm_in_registers<T, 4, true>, length);
+  switch (shape.vectors_per_thread) {
+    case 2: return run(add_rmsnorm_in_registers<T, 2, false>, length);
+    case 4: return run(add_rmsnorm_in_registers<T, 4, false>, length);
+    default: return run(add_rmsnorm_reading_again<T, kLanes>, n);
+  }
+}
+
+}  // namespace
+
+// `x` has `rows` rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16): row r starts at
+// (r / inner) * outer_stride + (r % inner) * inner_stride; `residual` and `out` are contiguous; `weight` has n elements or is null.
+// Returns null, or what CUDA says went wrong.
+const char* add_rmsnorm_launch(void* out, void* residual, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
+                           int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype, void* stream) {
+  const Layout layout{rows, inner, outer_stride, inner_stride};
+  const cudaError_t error = rows::with_dtype(dtype, [&](auto element) {
+    using T = decltype(element);
+    return launch<T>(static_cast<T*>(out), static_cast<T*>(residual), static_cast<const T*>(x), static_cast<const T*>(weight), layout, n, eps,
+                     weight_offset, static_cast<cudaStream_t>(stream));
+  });
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}

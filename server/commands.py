@@ -72,7 +72,7 @@ def _parameter(tool: Tool, name: str, field: FieldInfo) -> inspect.Parameter:
         return inspect.Parameter(
             name, kind, default=None, annotation=Annotated[list[str] | None, typer.Option(flag, help=words)]
         )
-    shown = f"{words} [{'|'.join(get_args(plain))}]" if get_origin(plain) is Literal else words
+    shown = f"{words} ({', '.join(get_args(plain))})" if get_origin(plain) is Literal else words
     value_type = int if plain is int else str
     return inspect.Parameter(
         name, kind, default=None, annotation=Annotated[value_type | None, typer.Option(flag, help=shown.strip())]

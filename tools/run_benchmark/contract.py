@@ -55,6 +55,7 @@ class ReferenceInfo(BaseModel):
 class BenchmarkResult(JobResult):
     verdict: Verdict | None = None
     reasons: list[str] = []
+    notes: list[str] = Field(default=[], description="worth reading, change no verdict")
     rows: list[BenchmarkRow] = []
     summary: BenchmarkSummary | None = None
     device: dict[str, Any] = {}
@@ -69,7 +70,7 @@ class BenchmarkResult(JobResult):
         if self.status in {"running", "queued"}:
             return self.unfinished()
         head = f"verdict: {self.verdict or self.status}" + (f" - {self.reasons[0]}" if self.reasons else "")
-        parts = [head, *(f"- {reason}" for reason in self.reasons[1:])]
+        parts = [head, *(f"- {reason}" for reason in self.reasons[1:]), *(f"note: {note}" for note in self.notes)]
         if self.device:
             parts.append(f"device: {self.device.get('name', '')}")
         if self.rows:

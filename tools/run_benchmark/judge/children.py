@@ -1,0 +1,146 @@
+"""The judge's side of a child: start it in its sandbox, ask, wait no longer than agreed, end it for good."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from typing import IO, Any
+
+from .arena import Arena
+from .wire import Message, Wire, WireBrokenError, WireClosedError, WireTimeoutError
+
+KEPT_OUTPUT = 64 << 10
+FLOOD_BYTES = 64 << 20
+LIMITS = {201: "memory", 202: "processes", 203: "time", 204: "cancelled"}
+
+
+class ChildFailedError(Exception):
+    """A child is gone or useless. `how`: exited, signal, memory, processes, time, output, protocol."""
+
+    def __init__(self, role: str, how: str, detail: str) -> None:
+        super().__init__(f"{role}: {detail}")
+        self.role, self.how, self.detail = role, how, detail
+
+
+class ChildRaisedError(Exception):
+    """A child answered that the agent's code raised: `kind` is the exception's type, `trace` its traceback's end."""
+
+    def __init__(self, role: str, kind: str, text: str, trace: str) -> None:
+        super().__init__(f"{kind}: {text}" if text else kind)
+        self.role, self.kind, self.text, self.trace = role, kind, text, trace
+
+
+class Child:
+    """One child process behind its sandbox. Its arenas and its pipes are all that it shares with the judge."""
+
+    def __init__(self, role: str, command: Sequence[str], arenas: Sequence[Arena]) -> None:
+        self.role = role
+        ours_read, theirs_write = os.pipe()
+        theirs_read, ours_write = os.pipe()
+        fds = [theirs_read, theirs_write, *(arena.fd for arena in arenas)]
+        self.process = subprocess.Popen(
+            [*command, ",".join(map(str, fds))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=fds,
+        )
+        os.close(theirs_read)
+        os.close(theirs_write)
+        self.wire = Wire(ours_read, ours_write)
+        assert self.process.stdout is not None
+        self.output = Output(self.process.stdout)
+
+    def ask(self, do: str, timeout_s: float, **what: Any) -> Message:
+        """Have the child do something; its answer. Raises `ChildFailedError` and `ChildRaisedError`."""
+        self.send(do, **what)
+        return self.answer(timeout_s)
+
+    def send(self, do: str, **what: Any) -> None:
+        """Ask without waiting; `answer` waits."""
+        self.nonce = secrets.token_hex(8)
+        try:
+            self.wire.send({"id": self.nonce, "do": do, **what})
+        except WireClosedError:
+            raise self._gone() from None
+
+    def answer(self, timeout_s: float) -> Message:
+        """The answer to the last `send`."""
+        try:
+            reply = self.wire.receive(time.monotonic() + timeout_s)
+        except WireTimeoutError:
+            how = "output" if self.output.flooded else "time"
+            self.close()
+            raise ChildFailedError(self.role, how, self._too_late(how, timeout_s)) from None
+        except WireClosedError:
+            raise self._gone() from None
+        except WireBrokenError as error:
+            self.close()
+            raise ChildFailedError(self.role, "protocol", f"sent {error} to the judge") from None
+        if reply.get("id") != self.nonce:
+            self.close()
+            raise ChildFailedError(self.role, "protocol", "answered something it was not asked")
+        if "error" in reply:
+            error = reply["error"]
+            raise ChildRaisedError(self.role, *(str(error.get(k, "")) for k in ("kind", "text", "trace")))
+        return reply
+
+    def _too_late(self, how: str, timeout_s: float) -> str:
+        return "printed without end" if how == "output" else f"did not answer within {timeout_s:.0f} s"
+
+    def _gone(self) -> ChildFailedError:
+        try:
+            code = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.close()
+            return ChildFailedError(self.role, "protocol", "closed its connection to the judge")
+        self.close()
+        if code in LIMITS:
+            words = {"memory": "used more memory than allowed", "processes": "started more processes than allowed"}
+            return ChildFailedError(self.role, LIMITS[code], words.get(LIMITS[code], "ran out of time"))
+        signal = code - 128 if code > 128 else -code if code < 0 else 0
+        tail = self.output.tail()
+        detail = f"died of signal {signal}" if signal else f"ended its process with status {code}"
+        return ChildFailedError(self.role, "signal" if signal else "exited", detail + (f": {tail}" if tail else ""))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        """End it and everything it started."""
+        if self.alive:
+            self.process.terminate()
+        try:
+            self.process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Output(threading.Thread):
+    """Drains what a child prints and keeps its end."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self.pipe, self.kept, self.total = pipe, bytearray(), 0
+        self.start()
+
+    def run(self) -> None:
+        while chunk := os.read(self.pipe.fileno(), 1 << 16):
+            self.total += len(chunk)
+            self.kept = (self.kept + chunk)[-KEPT_OUTPUT:]
+
+    @property
+    def flooded(self) -> bool:
+        """Whether it printed more than any honest program."""
+        return self.total > FLOOD_BYTES
+
+    def tail(self, limit: int = 600) -> str:
+        """The last words."""
+        return bytes(self.kept[-limit:]).decode(errors="replace").strip()

@@ -1,0 +1,90 @@
+"""The judge's clock. A child is told to do a number of rounds and says when it is done; the time is taken on this side.
+
+One round calls every set of arguments once. The slope between few and many rounds is free of what asking costs, and out of
+the child's reach.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .children import Child
+from .intervals import median_interval
+from .wire import Message
+
+ASK_S = 120.0
+
+
+@dataclass
+class Pace:
+    """How many rounds a sample takes: `few` and `many`, each round calling `sets` sets."""
+
+    few: int
+    many: int
+    sets: int
+
+
+@dataclass
+class Samples:
+    """Seconds of one call, sample by sample, by the judge's clock and by the device's events (empty without a GPU)."""
+
+    judge: list[float] = field(default_factory=list)
+    events: list[float] = field(default_factory=list)
+    miscounted: int = 0
+
+    def summary(self) -> tuple[float, float, float]:
+        """Median seconds and its 95 % interval."""
+        return median_interval(self.judge)
+
+    def scatter(self) -> float:
+        """Half the interval's width relative to the median."""
+        middle, low, high = self.summary()
+        return (high - low) / 2 / middle if middle > 0 else math.inf
+
+
+def timed(child: Child, do: str, **what: Any) -> tuple[float, Message]:
+    """Seconds until the child has done it, and its answer."""
+    started = time.perf_counter()
+    reply = child.ask(do, ASK_S, **what)
+    return time.perf_counter() - started, reply
+
+
+def find_pace(child: Child, name: str, sets: int, target_s: float) -> Pace:
+    """Rounds whose difference takes about `target_s`."""
+    idle = min(timed(child, "rounds", name=name, count=0)[0] for _ in range(3))
+    count = 1
+    while True:
+        spent = timed(child, "rounds", name=name, count=count)[0] - idle
+        if spent > target_s / 4 or count >= 1 << 16:
+            break
+        count *= 4
+    per_round = max(spent / count, 1e-7)
+    difference = max(1, round(target_s / per_round))
+    return Pace(max(1, difference // 4), max(1, difference // 4) + difference, sets)
+
+
+def sample(child: Child, name: str, pace: Pace, into: Samples) -> None:
+    """One slope."""
+    few_s, few = timed(child, "rounds", name=name, count=pace.few)
+    many_s, many = timed(child, "rounds", name=name, count=pace.many)
+    calls = (pace.many - pace.few) * pace.sets
+    into.judge.append((many_s - few_s) / calls)
+    if "event_ms" in many:
+        into.events.append((many["event_ms"] - few["event_ms"]) / 1e3 / calls)
+    into.miscounted += (few["rounds"] != pace.few) + (many["rounds"] != pace.many)
+
+
+def eager_wall(child: Child, name: str, target_s: float = 0.02) -> float:
+    """Median seconds of one call that is made and waited for by itself."""
+    once = min(timed(child, "eager", name=name, count=1)[0] for _ in range(3))
+    count = max(1, min(200, round(target_s / max(once, 1e-6))))
+    slopes = []
+    for _ in range(5):
+        short, _reply = timed(child, "eager", name=name, count=1)
+        long, _reply = timed(child, "eager", name=name, count=1 + count)
+        slopes.append((long - short) / count)
+    return max(0.0, statistics.median(slopes))

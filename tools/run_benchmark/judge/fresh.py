@@ -1,0 +1,97 @@
+"""One pass over data that nobody has seen: it must be right, and it must take as long as the passes that were timed.
+
+Every set is refilled at the same addresses with new data and differs from the others in a few unforeseeable places, and the
+clock runs until sums over the bits of the new results are here. Results kept from earlier, calls left out and work put off
+are then either wrong or late. On a GPU, where a graph's results lie in fixed places, these are overwritten first; on the CPU
+the old results stay, so that the allocator does what it did while time was taken.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from .checks import explain
+from .children import ChildFailedError, ChildRaisedError
+from .clock import Samples, timed
+from .compare import measure, tolerance
+from .machine import digests
+from .trial import CALL_S, Row, Trial
+
+PASSES, MOST_SUMMED, MOST_FETCHED = 3, 8, 2
+PLACE_S = 120.0
+# How much longer than the timed passes a pass over new data may take before it says something.
+LONGER = {"cpu": 1.6, "cuda": 1.3}
+SLACK_S = {"cpu": 1e-3, "cuda": 4e-4}
+
+
+def check_fresh(trial: Trial, row: Row, sets: int, samples: Samples) -> None:
+    """Time and check a few passes over new data against the samples taken before; findings go to the trial."""
+    try:
+        passes = [_one_pass(trial, row, sets) for _ in range(PASSES)]
+    except ChildRaisedError as error:
+        if error.role == "candidate":
+            row.correct = False
+            trial.findings.add("incorrect", "raised", f"On new data at {row.config} the kernel raised {error}.")
+        return
+    call_s, _low, high = samples.summary()
+    best = min(passes)
+    row.times["fresh_us"] = best / sets * 1e6
+    if best > LONGER[trial.device] * sets * high + SLACK_S[trial.device]:
+        trial.findings.add(
+            "rejected",
+            "cached or skipped",
+            f"At {row.config} a call on data it had not seen takes {best / sets * 1e6:.1f} us, on repeated data "
+            f"{call_s * 1e6:.1f} us: results are kept, or calls are skipped.",
+        )
+
+
+def _one_pass(trial: Trial, row: Row, sets: int) -> float:
+    candidate = trial.candidate
+    made = trial.make(row.config, trial.new_seed(), answers=False)
+    seeds = [trial.new_seed() for _ in range(sets)]
+    placed = candidate.ask("place", PLACE_S, args=made["args"], count=sets, exchanged=seeds)
+    if placed["recapture"]:
+        candidate.ask("capture", PLACE_S, name="candidate")
+    if trial.device == "cuda":
+        candidate.ask("blank", CALL_S, name="candidate")
+    offset = trial.random.randrange(1 << 20)
+    summed = _some(trial, sets, sets if trial.device == "cpu" else MOST_SUMMED)
+    total, reply = timed(candidate, "rounds", name="candidate", count=1, digest=offset, sets=summed)
+    again = [timed(candidate, "digest", name="candidate", digest=offset, sets=summed)[0] for _ in range(3)]
+    picked = trial.random.sample(summed, min(MOST_FETCHED, len(summed)))
+    fetched = candidate.ask("fetch", CALL_S, name="candidate", sets=picked)["outputs"]
+    for index, found in zip(picked, fetched, strict=True):
+        _check_result(trial, row, seeds[index], found, reply["digests"][summed.index(index)], offset)
+    return max(total - statistics.median(again), 0.0)
+
+
+def _some(trial: Trial, count: int, most: int) -> list[int]:
+    return sorted(trial.random.sample(range(count), min(most, count)))
+
+
+def _check_result(trial: Trial, row: Row, seed: int, found: list[Any], sums: list[int], offset: int) -> None:
+    got = [trial.results.get(one) for one in found]
+    if digests([got], offset) != [sums]:
+        trial.findings.add(
+            "rejected", "late work", f"At {row.config} a timed result changed after the call was said to be done."
+        )
+    answers = trial.reference.ask("answer", 90.0, exchanged=seed)["expected"]
+    where = trial.device
+    if len(answers) != len(got):
+        raise ChildFailedError("candidate", "protocol", "sent another number of results than before")
+    for answer, one in zip(got, answers, strict=True):
+        exact, native = (trial.expected.get(one[kind]).to(where) for kind in ("exact", "native"))
+        dtype = native.dtype
+        if answer.shape != native.shape or answer.dtype != dtype:
+            raise ChildFailedError("candidate", "protocol", "sent results of another form than before")
+        declared = trial.problem["tolerance"].get(row.config.dtype)
+        allowed = tolerance(measure(native, exact, dtype), dtype, declared)
+        errors = measure(answer.to(where), exact, dtype)
+        if not allowed.admits(errors):
+            row.correct = False
+            trial.findings.add(
+                "incorrect",
+                "wrong when timed",
+                f"Wrong at {row.config} on new data at the same addresses while being timed: {explain(errors, allowed)}.",
+            )

@@ -1,0 +1,197 @@
+"""What a subject's calls run on: the host's processors, or a GPU through graphs. A `Track` is one callable with its outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+# Taken before any of the agent's code is imported: a package that replaces them later replaces them for itself.
+_perf_counter = time.perf_counter
+_synchronize = torch.cuda.synchronize
+_Event, _Stream, _Graph, _capture, _on_stream = (
+    torch.cuda.Event,
+    torch.cuda.Stream,
+    torch.cuda.CUDAGraph,
+    torch.cuda.graph,
+    torch.cuda.stream,
+)
+_replay = torch.cuda.CUDAGraph.replay
+_current_stream = torch.cuda.current_stream
+
+Args = tuple[Any, ...]
+# Of the sparse digest: no power of two, so that it meets every column.
+STRIDE = 61
+
+
+@dataclass
+class Track:
+    """A callable, what it returned for each set of arguments, and on a GPU the graph that calls it for all of them."""
+
+    call: Callable[..., Any]
+    returned: list[Any] = field(default_factory=list)
+    graph: Any = None
+    counter: torch.Tensor | None = None
+
+
+class Cpu:
+    """Calls on the host's processors, one after the other."""
+
+    name = "cpu"
+
+    def synchronize(self) -> None:
+        """Nothing is ever pending."""
+
+    def capture(self, track: Track, sets: Sequence[Args]) -> str:
+        """Call every set once, so that nothing lazy is left; there are no graphs."""
+        track.returned = [track.call(*args) for args in sets]
+        return ""
+
+    def rounds(self, track: Track, sets: Sequence[Args], count: int) -> dict[str, Any]:
+        """Call all sets in order, `count` times; each set's last result is kept."""
+        call, returned = track.call, track.returned
+        for _ in range(count):
+            for index, args in enumerate(sets):
+                returned[index] = call(*args)
+        return {"rounds": count}
+
+    def eager(self, track: Track, args: Args, count: int) -> None:
+        """`count` single calls, each waited for."""
+        for _ in range(count):
+            track.call(*args)
+
+
+class Cuda:
+    """Calls on one GPU, captured into a graph and replayed; `index` is torch's number of it."""
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        torch.cuda.init()
+
+    def synchronize(self) -> None:
+        """Wait for the whole device, every stream of it."""
+        _synchronize()
+
+    def capture(self, track: Track, sets: Sequence[Args]) -> str:
+        """Capture one call for each set and a count at the end; returns why not, and then calls are timed one by one."""
+        track.graph, track.returned = None, []
+        side = _Stream()
+        side.wait_stream(_current_stream())
+        with _on_stream(side):
+            for args in sets[:3]:
+                track.call(*args)
+        _current_stream().wait_stream(side)
+        _synchronize()
+        counter = torch.zeros((), dtype=torch.int64, device="cuda")
+        graph = _Graph()
+        returned: list[Any] = []
+        try:
+            with _capture(graph):
+                for args in sets:
+                    returned.append(track.call(*args))
+                counter.add_(1)
+        except Exception as error:
+            _synchronize()
+            track.returned = [track.call(*args) for args in sets]
+            _synchronize()
+            return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
+        track.graph, track.returned, track.counter = graph, returned, counter
+        _replay(graph)
+        _synchronize()
+        return ""
+
+    def rounds(self, track: Track, sets: Sequence[Args], count: int) -> dict[str, Any]:
+        """Replay the graph `count` times, or call all sets in order where there is none; waited for."""
+        start, end = _Event(enable_timing=True), _Event(enable_timing=True)
+        before = int(track.counter) if track.graph is not None and track.counter is not None else 0
+        start.record()
+        if track.graph is not None:
+            for _ in range(count):
+                _replay(track.graph)
+        else:
+            for _ in range(count):
+                for index, args in enumerate(sets):
+                    track.returned[index] = track.call(*args)
+        end.record()
+        _synchronize()
+        done = int(track.counter) - before if track.graph is not None and track.counter is not None else count
+        return {"rounds": done, "event_ms": float(start.elapsed_time(end))}
+
+    def eager(self, track: Track, args: Args, count: int) -> None:
+        """`count` single calls, each waited for."""
+        for _ in range(count):
+            track.call(*args)
+            _synchronize()
+
+
+Machine = Cpu | Cuda
+
+
+def digests(results: Sequence[Sequence[torch.Tensor]], offset: int) -> list[list[int]]:
+    """For each result two sums over the bits of each of its outputs: of all, and of every 61st from `offset` on."""
+    sums = [part(as_integers(t), offset) for found in results for t in found for part in (_all, _sparse)]
+    flat = torch.stack(sums).tolist() if sums else []
+    answer = []
+    for found in results:
+        answer.append(flat[: 2 * len(found)])
+        flat = flat[2 * len(found) :]
+    return answer
+
+
+def _all(bits: torch.Tensor, offset: int) -> torch.Tensor:
+    return bits.sum(dtype=torch.int64)
+
+
+def _sparse(bits: torch.Tensor, offset: int) -> torch.Tensor:
+    return bits[offset % STRIDE :: STRIDE].sum(dtype=torch.int64)
+
+
+def as_integers(tensor: torch.Tensor) -> torch.Tensor:
+    """The bits of a tensor as a flat one of integers of the same width."""
+    widths = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    flat = tensor.detach().contiguous().reshape(-1)
+    return flat.view(widths[flat.element_size()])
+
+
+def poison(sizes: Sequence[int], device: str) -> None:
+    """Fill freed memory of the outputs' sizes with NaN, so that memory nobody wrote does not look like an answer."""
+    blocks = [torch.empty(size, dtype=torch.uint8, device=device) for size in sizes for _ in range(2)]
+    for block in blocks:
+        block.fill_(0xFF)
+
+
+def poison_tensor(tensor: torch.Tensor) -> None:
+    """Overwrite a tensor with NaN, or with ones in every bit where it holds no floating-point numbers."""
+    if tensor.is_floating_point():
+        tensor.fill_(float("nan"))
+    elif tensor.is_contiguous():
+        as_integers(tensor).fill_(255 if tensor.element_size() == 1 else -1)
+
+
+def device_times(run: Callable[[], None], cuda: bool) -> list[dict[str, Any]]:
+    """What ran during `run` by the profiler: each kernel, or on the CPU each operator, with its calls and own microseconds."""
+    from torch.profiler import ProfilerActivity, profile
+
+    activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA] if cuda else [ProfilerActivity.CPU]
+    with profile(activities=activities) as prof:
+        run()
+        if cuda:
+            _synchronize()
+    rows = []
+    for event in prof.key_averages():
+        own = event.self_device_time_total if cuda else event.self_cpu_time_total
+        on_device = str(event.device_type).endswith("CUDA")
+        # On a GPU the operators' rows repeat the time of their kernels.
+        if cuda != on_device:
+            continue
+        rows.append({"name": str(event.key)[:200], "calls": int(event.count), "us": float(own)})
+    return rows
+
+
+def now() -> float:
+    """Seconds on the untouched clock."""
+    return _perf_counter()

@@ -1,0 +1,209 @@
+"""The timing phase: candidate and baselines in turn on the judge's clock, and what shows that the time is honest."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from .checks import candidate_failed
+from .children import Child, ChildFailedError, ChildRaisedError
+from .clock import Pace, Samples, eager_wall, find_pace, sample
+from .fresh import check_fresh
+from .shares import check_shares
+from .trial import CALL_S, Row, Trial, emit
+
+PLACE_S = 120.0
+FEWEST_SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long things take: seconds between few and many rounds, samples and seconds for them in all (at least three are
+    taken), seconds that one pass over all sets should last, most sets, most bytes of sets in one process."""
+
+    target_s: float
+    samples: int
+    budget_s: float
+    pass_s: float
+    most_sets: int
+    most_bytes: int
+
+
+CPU = Effort(target_s=0.03, samples=7, budget_s=1.5, pass_s=0.004, most_sets=128, most_bytes=512 << 20)
+CUDA = Effort(target_s=0.006, samples=11, budget_s=2.0, pass_s=0.002, most_sets=800, most_bytes=9 << 30)
+# Without knowing the machine yet: bytes per second that a first guess of a call's time starts from.
+GUESSED_BANDWIDTH = {"cpu": 1e10, "cuda": 4e12}
+# Beyond these the candidate's own events contradict the judge's clock, or noise hides the answer.
+EVENTS_APART, EVENTS_APART_S = 0.05, 3e-7
+SCATTER = {"cpu": 0.25, "cuda": 0.10}
+# No memory system moves more than this multiple of its copy bandwidth, which reads and writes by turns.
+CEILING = {"cpu": 6.0, "cuda": 1.2}
+
+
+def time_all(trial: Trial) -> None:
+    """Time every config that is right so far."""
+    rows = [row for row in trial.rows if row.correct]
+    for number, row in enumerate(rows):
+        emit("progress", stage="timing", message=str(row.config), fraction=0.5 + 0.45 * number / max(1, len(rows)))
+        try:
+            Timing(trial, row).run()
+        except ChildFailedError as error:
+            if error.role == "candidate":
+                candidate_failed(trial, row.config, error)
+                return
+            raise
+
+
+class Timing:
+    """Timing of one config."""
+
+    def __init__(self, trial: Trial, row: Row) -> None:
+        self.trial, self.row = trial, row
+        self.effort = CUDA if trial.device == "cuda" else CPU
+        self.tracks: dict[str, tuple[Child, Samples, Pace]] = {}
+
+    def run(self) -> None:
+        """Place the inputs everywhere, make every track ready, sample them in turn, then look for what does not fit."""
+        trial, row = self.trial, self.row
+        made = trial.make(row.config, trial.new_seed(), answers=False)
+        self.cost = made.get("cost")
+        self.size = sum(map(_packed_bytes, made["args"]))
+        row.times["bytes"] = self.cost[0] if self.cost else self.size
+        row.times["operations"] = self.cost[1] if self.cost else 0.0
+        sets = self.count_sets()
+        row.times["sets"] = sets
+        for child, names in self.subjects():
+            self.ready(child, names, made["args"], sets)
+        if "candidate" not in self.tracks:
+            return
+        self.take_samples()
+        self.report()
+        child, samples, _pace = self.tracks["candidate"]
+        check_fresh(trial, row, sets, samples)
+        check_shares(trial, row, samples.summary()[0])
+        for child, _names in self.subjects():
+            child.ask("drop", CALL_S)
+
+    def take_samples(self) -> None:
+        """Sample all tracks in turn, in an order that changes, until there are enough or time is up."""
+        until = time.monotonic() + self.effort.budget_s
+        for taken in range(self.effort.samples):
+            if taken >= FEWEST_SAMPLES and time.monotonic() > until:
+                return
+            names = list(self.tracks)
+            self.trial.random.shuffle(names)
+            for name in names:
+                child, samples, pace = self.tracks[name]
+                sample(child, name, pace, samples)
+
+    def subjects(self) -> list[tuple[Child, list[str]]]:
+        """The children to be timed with their tracks; those known to be absent are left out."""
+        trial = self.trial
+        named = [n for n in trial.request["baselines"] if n not in trial.absent and n != "compile"]
+        found: list[tuple[Child, list[str]]] = []
+        if named and trial.baselines.alive:
+            found.append((trial.baselines, named))
+        if trial.compiler is not None and "compile" not in trial.absent and trial.compiler.alive:
+            found.append((trial.compiler, ["compile"]))
+        return [*found, (trial.candidate, ["candidate"])]
+
+    def count_sets(self) -> int:
+        """Enough sets to pass the last-level cache three times and to make one pass last; no more than memory holds."""
+        effort, request = self.effort, self.trial.request
+        moved = max(1.0, self.row.times["bytes"], float(self.size))
+        # The last level of a processor's cache is shared with all else that runs there: nothing keeps it cold or warm.
+        cold = math.ceil(3 * request["cache_bytes"] / moved) if self.trial.device == "cuda" else 1
+        lasting = math.ceil(effort.pass_s * GUESSED_BANDWIDTH[self.trial.device] / moved)
+        budget = min(effort.most_bytes, request["set_bytes"])
+        room = int(budget // (2 * moved))
+        return max(1, min(max(cold, lasting), effort.most_sets, room))
+
+    def ready(self, child: Child, names: list[str], args: list[Any], sets: int) -> None:
+        """Place the inputs and make each track ready; a baseline that fails becomes absent."""
+        trial = self.trial
+        child.ask("place", PLACE_S, args=args, count=sets, exchanged=[trial.new_seed() for _ in range(sets)])
+        for name in names:
+            try:
+                why_not = child.ask("capture", PLACE_S, name=name)["why_not"]
+                pace = find_pace(child, name, sets, self.effort.target_s)
+            except ChildRaisedError as error:
+                if name == "candidate":
+                    self.row.correct = False
+                    trial.findings.add("incorrect", "raised", f"When timed at {self.row.config} the kernel raised {error}.")
+                else:
+                    trial.absent[name] = f"it raised {error.kind} at {self.row.config}: {error.text.splitlines()[0][:160]}"
+                continue
+            if why_not:
+                self.row.times.setdefault("not_captured", {})[name] = why_not
+            self.tracks[name] = (child, Samples(), pace)
+
+    def report(self) -> None:
+        """Write the times into the row and judge the candidate's."""
+        trial, times = self.trial, self.row.times
+        times["tracks"] = {}
+        for name, (child, samples, pace) in self.tracks.items():
+            middle, low, high = samples.summary()
+            times["tracks"][name] = {
+                "us": middle * 1e6,
+                "ci95_us": [low * 1e6, high * 1e6],
+                "event_us": _median(samples.events) * 1e6 if samples.events else None,
+                "wall_us": eager_wall(child, name) * 1e6 if name == "candidate" or trial.device == "cuda" else None,
+                "rounds": [pace.few, pace.many],
+            }
+        self.judge_candidate()
+
+    def judge_candidate(self) -> None:
+        """The clock against the events, the count of rounds, the roofline and the scatter."""
+        trial, config = self.trial, self.row.config
+        _child, samples, _pace = self.tracks["candidate"]
+        seconds = samples.summary()[0]
+        scattered = samples.scatter() > SCATTER[trial.device]
+        if samples.miscounted:
+            trial.findings.add("rejected", "skipped calls", f"At {config} the graph counted other replays than were asked for.")
+        if samples.events and not scattered:
+            apart = abs(_median(samples.events) - seconds)
+            if apart > max(EVENTS_APART * seconds, EVENTS_APART_S):
+                trial.findings.add(
+                    "rejected",
+                    "clock",
+                    f"At {config} the device's events say {_median(samples.events) * 1e6:.2f} us, "
+                    f"the judge's clock {seconds * 1e6:.2f} us.",
+                )
+        floor = self.floor_s()
+        if seconds < 0.95 * floor:
+            trial.findings.add(
+                "rejected",
+                "impossible",
+                f"At {config} it takes {seconds * 1e6:.2f} us, less than the {floor * 1e6:.2f} us that moving the data or the "
+                "operations need on this device.",
+            )
+        if scattered:
+            trial.findings.add(
+                "inconclusive", "noise", f"At {config} the samples scatter by {100 * samples.scatter():.0f} %: run again alone."
+            )
+
+    def floor_s(self) -> float:
+        """Seconds below which no kernel can be: by the measured copy bandwidth, and by the peak rate where it is known."""
+        times, trial = self.row.times, self.trial
+        cold = times["sets"] * times["bytes"] >= 3 * trial.request["cache_bytes"]
+        copy = trial.method.get("copy_gbps")
+        by_bytes = times["bytes"] / (CEILING[trial.device] * copy * 1e9) if copy and cold and self.cost else 0.0
+        peak = trial.request.get("peak_flops", {}).get(self.row.config.dtype)
+        return max(by_bytes, times["operations"] / peak if peak else 0.0)
+
+
+def _packed_bytes(arg: Any) -> int:
+    ((kind, value),) = arg.items()
+    if kind in {"list", "tuple"}:
+        return sum(map(_packed_bytes, value))
+    if kind not in {"tensor", "turned"}:
+        return 0
+    widths = {"64": 8, "32": 4, "16": 2}
+    width = next((size for digits, size in widths.items() if value["dtype"].endswith(digits)), 1)
+    return width * math.prod(value["shape"])
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]

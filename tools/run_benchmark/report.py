@@ -1,0 +1,18 @@
+"""The report of one job as files: everything as JSON, a short markdown, a page, a plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kernelwright.tools.run_benchmark.contract import BenchmarkResult
+
+FORMAT = 1
+
+
+def write(folder: Path, name: str, result: BenchmarkResult, said: dict[str, Any]) -> None:
+    """Write `report.json`, `report.md`, `report.html` and `plot.svg` into `folder`."""
+    data = {"format": FORMAT, "kernel": name, "result": result.model_dump(mode="json"), "judge": said}
+    (folder / "report.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+    (folder / "report.md").write_text(result.markdown() + "\n", encoding="utf-8")

@@ -15,8 +15,17 @@ from kernelwright.tools.archs import Arch
 # Wall time of one eager call of a stable-ABI op, 1024 x 4096 bf16 on an H200 host (torch 2.11+cu130), as we measured it.
 EAGER_CALL_US = 18
 
-_NEXT: dict[str, tuple[str, ...]] = {"cdna": ("benchmarking",)}
-_NEXT_ELSE = ("vectorization", "reductions", "benchmarking")
+_NEXT_ELSE = ("vectorization", "reductions", "launches")
+_NEXT: dict[str, tuple[str, ...]] = {
+    "ampere-ga10x": ("vectorization", "reductions", "ada-and-rtx"),
+    "ampere": ("vectorization", "reductions", "ada-and-rtx"),
+    "ada": ("vectorization", "reductions", "ada-and-rtx"),
+    "blackwell-rtx": ("vectorization", "reductions", "ada-and-rtx"),
+    "hopper": ("vectorization", "reductions", "hopper"),
+    "blackwell": ("vectorization", "reductions", "blackwell"),
+    "thor": ("vectorization", "launches", "blackwell"),
+    "cdna": ("gpus", "triton"),
+}
 
 
 def guidance(arch: Arch) -> str:

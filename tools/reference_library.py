@@ -18,6 +18,7 @@ ROOT_URI = "kernel://references"
 ARCH_URI = "kernel://arch"
 
 # The order in which the index shows them; a guide that names no group of these is an error that a test finds.
+FIRST = "workflow"
 GROUPS = ("Start", "Patterns", "Hardware", "Measure", "Integrate", "Ship")
 
 
@@ -79,8 +80,8 @@ def index() -> str:
     """All guides, a line each, under 550 tokens: the first thing to read."""
     lines = [
         "# Kernel guides",
-        "read_reference(uri=NAME) lists a guide's sections, read_reference(uri=NAME, section=S) gives one. "
-        f"URIs: {ROOT_URI}/NAME/S. Facts of a GPU: get_arch_guide, or {ARCH_URI}/h100 (all in `gpus`).",
+        "read_reference(uri=NAME) lists a guide's sections; with section=S it gives one. "
+        f"URI: {ROOT_URI}/NAME/S. A GPU: get_arch_guide, or {ARCH_URI}/h100.",
     ]
     for group in GROUPS:
         lines.append(f"## {group}")
@@ -160,7 +161,7 @@ def _guides() -> dict[str, Guide]:
         for entry in folder.iterdir()
         if entry.name.endswith(".md")
     ]
-    return {g.name: g for g in sorted(parsed, key=lambda g: (GROUPS.index(g.group), g.name))}
+    return {g.name: g for g in sorted(parsed, key=lambda g: (GROUPS.index(g.group), g.name != FIRST, g.name))}
 
 
 def parse(name: str, text: str) -> Guide:

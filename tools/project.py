@@ -96,7 +96,7 @@ class Project:
         if undeclared:
             raise ToolError(
                 "bad_argument",
-                f"build.toml has kernels for {', '.join(undeclared)}, but general.backends lists only {', '.join(self.backends)}.",
+                f"build.toml has kernels for {', '.join(undeclared)}, but backends lists only {', '.join(self.backends)}.",
                 f"Add {', '.join(map(repr, undeclared))} to backends, or remove those kernels.",
             )
 

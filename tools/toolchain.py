@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from kernelwright.tools.tool import ToolError
 
 _PROBE_S = 30
+_NVCC_VERSION = r"release [\d.]+, V([\d.]+)"
 _ASK_PYTHON = """
 import json, sys, sysconfig
 print(json.dumps({
@@ -83,7 +84,7 @@ class TorchInfo:
 
 @dataclass(frozen=True)
 class Toolchain:
-    """Programs found on this host; one that is missing is None."""
+    """Programs found on this host; one that is missing is None. `extras` is where headers of `depends` may be put."""
 
     host_python: Path
     python: PythonInfo
@@ -93,6 +94,7 @@ class Toolchain:
     torch: TorchInfo | None
     ncu: Tool | None
     compute_sanitizer: Tool | None
+    extras: Path
 
     @cached_property
     def cuda_home(self) -> Path | None:
@@ -149,7 +151,7 @@ def detect(host_python: Path, *, cache: Path | None = None) -> Toolchain:
     memory = _Memory((cache or _default_cache()) / "toolchain.json")
     python = _python(host_python, memory)
     cuda_bins = _cuda_bins(python)
-    nvcc = _tool(_first("nvcc", cuda_bins, real=True), memory, ["--version"], r"release [\d.]+, V([\d.]+)")
+    nvcc = _tool(_first("nvcc", cuda_bins, real=True), memory, ["--version"], _NVCC_VERSION)
     toolchain = Toolchain(
         host_python=host_python,
         python=python,
@@ -164,9 +166,22 @@ def detect(host_python: Path, *, cache: Path | None = None) -> Toolchain:
         torch=_torch(python),
         ncu=_tool(_first("ncu", cuda_bins), memory, ["--version"], r"Version ([\d.]+)"),
         compute_sanitizer=_tool(_first("compute-sanitizer", cuda_bins), memory, ["--version"], r"[Vv]ersion ([\d.]+)"),
+        extras=(cache or _default_cache()) / "depends",
     )
     memory.save()
     return toolchain
+
+
+def other_cuda(toolchain: Toolchain, major: int, newest: tuple[int, int]) -> Toolchain | None:
+    """The same toolchain with this host's newest nvcc of CUDA `major` that is not newer than `newest`, if there is one."""
+    memory = _Memory(toolchain.extras.parent / "toolchain.json")
+    found: list[Tool] = []
+    for place in _cuda_bins(toolchain.python):
+        tool = _tool(_first("nvcc", [place], real=True), memory, ["--version"], _NVCC_VERSION)
+        if tool and tool.numbers[0] == major and tool.numbers <= newest:
+            found.append(tool)
+    memory.save()
+    return replace(toolchain, nvcc=max(found, key=lambda tool: tool.numbers)) if found else None
 
 
 def version_numbers(version: str) -> tuple[int, int]:

@@ -29,17 +29,17 @@ def compile_project(
 ) -> CompileResult:
     """Build the kernel project in the folder `project` into `build/<variant>`, as kernel-builder lays packages out.
 
-    `backend` is `auto` (cuda where there is a GPU, else cpu), `all`, or one that build.toml declares. `archs` are GPUs in any spelling.
-    `dev` builds one variant for this host, `release` all that can be built. The result's `variant` is the one for this host, its
-    artifact's path is relative to the project. Code that does not compile or load is a result with status `failed`; raises ToolError
-    for a project, argument or toolchain with which nothing can be built.
+    `backend` is `auto` (cuda where there is a GPU, else cpu), `all`, or one that build.toml declares. `archs` are GPUs in any
+    spelling. `dev` builds one variant for this host, `release` all that can be built. The result's `variant` is the one for
+    this host, its artifact's path is relative to the project. Code that does not compile or load is a result with status
+    `failed`; raises ToolError for a project, argument or toolchain with which nothing can be built.
     """
     started = time.perf_counter()
     context.progress("reading", "build.toml")
     opened = Project.open(project)
     found = toolchains.detect(context.host_python, cache=context.cache)
     choice = targets.choose(opened, found, backend, archs, mode)
-    builder = Builder(opened, found, context.cache, context.folder / "compile", context.progress)
+    builder = Builder(opened, context.cache, context.folder / "compile", context.progress)
     built: list[Built] = []
     skipped = list(choice.skipped)
     for target in choice.targets:

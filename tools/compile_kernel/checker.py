@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -79,9 +81,15 @@ class Checker:
             return Loaded(False, problem={"kind": "crash", "message": f"the import ended the process: {ended}"}, log=log)
 
 
-def order(folder: Path, name: str, library: Path | None, target: Target, toolchain: Toolchain) -> dict[str, Any]:
+@cache
+def version() -> str:
+    """Changes with what is checked: what an older check found says nothing about a newer one."""
+    return hashlib.sha256(Path(import_check.__file__).read_bytes()).hexdigest()
+
+
+def order(folder: Path, name: str, library: Path | None, target: Target) -> dict[str, Any]:
     """What the checker is asked about the variant in `folder`."""
-    here = toolchain.need_torch()
+    here = target.toolchain.need_torch()
     foreign = target.backend == "cuda" and here.cuda is None
     symbols: list[str] = []
     libraries = [str(path) for path in sorted(here.lib.glob("lib*.so"))]

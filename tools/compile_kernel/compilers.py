@@ -68,8 +68,9 @@ class Work:
     folder: Path
 
 
-def run(work: Work, toolchain: Toolchain, progress: Progress) -> Outcome:
+def run(work: Work, progress: Progress) -> Outcome:
     """Compile and link in a box that shows the project, the toolchain and nothing else of the host."""
+    toolchain = work.plan.target.toolchain
     work.folder.mkdir(parents=True, exist_ok=True)
     (work.folder / "build.ninja").write_text(_ninja_file(work, toolchain), encoding="utf-8")
     argv = [str(toolchain.need_ninja().path), "-f", str(work.folder / "build.ninja"), "-k", "0", "-j", str(_jobs())]
@@ -77,7 +78,7 @@ def run(work: Work, toolchain: Toolchain, progress: Progress) -> Outcome:
         read_only=_readable(work, toolchain),
         writable=(work.folder,),
         cwd=work.project.path,
-        env={"NINJA_STATUS": "[%f/%t] ", "LC_ALL": "C.UTF-8", "CUDA_CACHE_DISABLE": "1"},
+        env={"NINJA_STATUS": "[%f/%t] ", "LC_ALL": "C", "CUDA_CACHE_DISABLE": "1"},
         limits=LIMITS,
     )
     code = _follow(sandbox.command(argv, box), progress)

@@ -16,21 +16,20 @@ Severity = Literal["error", "warning", "note"]
 MAX_ERRORS, MAX_WARNINGS = 6, 4
 MAX_MESSAGE, MAX_SOURCE = 320, 160
 
-_GXX = re.compile(
-    r"^(?P<file>[^\s:(][^:(]*):(?P<line>\d+):(?:(?P<column>\d+):)? (?P<kind>fatal error|error|warning): (?P<text>.*)$"
-)
-_NVCC = re.compile(
-    r"^(?P<file>[^\s:(][^:(]*)\((?P<line>\d+)\): (?P<kind>error|warning|catastrophic error)(?: #[\w-]+)?: (?P<text>.*)$"
-)
-_TOOL = re.compile(
-    r"^(?P<tool>ptxas|nvlink|nvcc|cudafe\+\+|cicc|g\+\+|cc1plus|gcc)[^;]*?(?:, line \d+; )?(?P<kind>error|fatal|fatal error|warning)\s*:\s*(?P<text>.*)$"
-)
+_FILE = r"(?P<file>[^\s:(][^:(]*)"
+_GXX = re.compile(rf"^{_FILE}:(?P<line>\d+):(?:(?P<column>\d+):)? (?P<kind>fatal error|error|warning): (?P<text>.*)$")
+_NVCC = re.compile(rf"^{_FILE}\((?P<line>\d+)\): (?P<kind>error|warning|catastrophic error)(?: #[\w-]+)?: (?P<text>.*)$")
+_PROGRAM = r"(?P<tool>ptxas|nvlink|nvcc|cudafe\+\+|cicc|g\+\+|cc1plus|gcc)"
+_TOOL = re.compile(rf"^{_PROGRAM}[^;]*?(?:, line \d+; )?\s*(?P<kind>error|fatal error|fatal|warning)\s*:\s*(?P<text>.*)$")
 _LD = re.compile(
     r"^(?:\S*/)?ld(?:\.\w+)?: (?P<text>.*(?:multiple definition|undefined reference|cannot find|relocation|not found).*)$"
 )
 _CONTEXT = re.compile(
-    r"^\s*(?P<file>[^\s:(][^:(]*):(?P<line>\d+):(?:(?P<column>\d+):)?\s+(?:required from|in 'constexpr' expansion)"
+    rf"^(?:\s*{_FILE}:(?P<line>\d+):(?:(?P<column>\d+):)?\s+(?:required from|in 'constexpr' expansion)"
+    r"|(?:In file included from|\s+from) (?P<includer>[^\s:]+):(?P<at>\d+)[:,])"
 )
+_OBJECT = re.compile(r"^\S+:\(\.\w+[^)]*\): (?P<text>(?:multiple definition|undefined reference).*)$")
+_FOLLOWS = ("Ptx assembly aborted", "ld returned", "compilation terminated")
 _INSTANTIATED = re.compile(r"(?:detected )?(?:during|at).* at line (?P<line>\d+)(?: of (?P<file>\S+))?")
 
 
@@ -89,8 +88,9 @@ def _parse(lines: list[str], sources: Sources, unit: str) -> Iterator[Diagnostic
     context = Place()
     for index, line in enumerate(lines):
         found = _CONTEXT.match(line)
-        if found and sources.own(found["file"]):
-            context = Place(sources.own(found["file"]), int(found["line"]), int(found["column"] or 0))
+        if found:
+            own = sources.own(found["file"] or found["includer"])
+            context = Place(own, int(found["line"] or found["at"]), int(found["column"] or 0)) if own else context
             continue
         found = _GXX.match(line) or _NVCC.match(line)
         if found:
@@ -99,11 +99,11 @@ def _parse(lines: list[str], sources: Sources, unit: str) -> Iterator[Diagnostic
             context = Place()
             continue
         found = _TOOL.match(line)
-        if found:
+        if found and not found["text"].startswith(_FOLLOWS):
             kind = found["kind"]
             yield _tool(found["text"], "warning" if kind == "warning" else "error", sources, unit)
             continue
-        found = _LD.match(line)
+        found = _LD.match(line) or _OBJECT.match(line)
         if found:
             yield _linker(found["text"], sources)
 
@@ -140,13 +140,15 @@ def _instantiated(after: list[str], sources: Sources) -> Place | None:
 
 
 def _tool(text: str, severity: Severity, sources: Sources, unit: str) -> Diagnostic:
-    place = Place(unit)
-    instruction = re.search(r"(?:Instruction|Feature) '([\w]+)", text)
+    """ptxas knows lines of PTX only: the kernel it names, or the instruction, is looked up in the source."""
+    place = Place()
     kernel = re.search(r"'?(_Z\w+)'?", text)
-    if instruction:
-        place = sources.search(re.escape(instruction[1]), [unit])
-    elif kernel:
+    if kernel:
         place = sources.search(rf"\b{_base_name(kernel[1])}\b\s*\(", [unit])
+    for quoted in [] if kernel else re.findall(r"'([^']+)'", text):
+        place = place if place.file else sources.search(re.escape(quoted), [unit])
+        first = re.match(r"\w+", quoted)
+        place = place if place.file or not first else sources.search(rf"\b{first[0]}\.", [unit])
     return make(severity, text, place if place.file else Place(unit), sources)
 
 
@@ -189,7 +191,7 @@ def make(severity: Severity, message: str, place: Place, sources: Sources, advic
         line=place.line,
         column=place.column,
         source=source,
-        hint=advice or hint(message, source),
+        hint=advice or hint(message, source, place.file),
     )
 
 
@@ -202,6 +204,12 @@ def ordered(found: Iterable[Diagnostic]) -> list[Diagnostic]:
         if identity not in seen:
             seen.add(identity)
             unique.append(diagnostic)
+    # One hint a list: the errors that follow from the first one would only repeat it.
+    told: set[str] = set()
+    for diagnostic in unique:
+        if diagnostic.hint in told:
+            diagnostic.hint = ""
+        told.add(diagnostic.hint)
     errors = [d for d in unique if d.severity == "error"]
     warnings = [d for d in unique if d.severity != "error"]
     return errors[:MAX_ERRORS] + warnings[: MAX_WARNINGS if not errors else 2]

@@ -11,7 +11,7 @@ _SHT_VERNEED, _SHT_VERSYM = 0x6FFFFFFE, 0x6FFFFFFF
 _DT_NEEDED = 1
 
 
-class NotElf(ValueError):
+class NotElfError(ValueError):
     """The file is not a 64-bit little-endian ELF library."""
 
 
@@ -35,14 +35,14 @@ class _Section:
 
 
 def read(path: Path) -> Dynamic:
-    """What the shared library at `path` needs and gives; raises NotElf."""
+    """What the shared library at `path` needs and gives; raises NotElfError."""
     data = path.read_bytes()
     if data[:6] != b"\x7fELF\x02\x01":
-        raise NotElf(f"{path.name} is not a 64-bit little-endian ELF file")
+        raise NotElfError(f"{path.name} is not a 64-bit little-endian ELF file")
     try:
         return _dynamic(data)
     except (struct.error, IndexError, ValueError) as error:
-        raise NotElf(f"{path.name} is damaged: {error}") from None
+        raise NotElfError(f"{path.name} is damaged: {error}") from None
 
 
 def _dynamic(data: bytes) -> Dynamic:

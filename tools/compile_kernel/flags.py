@@ -11,32 +11,37 @@ from collections.abc import Iterable, Iterator, Sequence
 from kernelwright.tools.tool import ToolError
 
 _DEFINE = r"-D\w+(\([\w, ]*\))?(=[^\x00-\x1f`$@]*)?|-U\w+"
-_HARMLESS_F = r"-f(?!plugin|dump|profile|test-coverage|lto|auto-profile|instrument|compare-debug|callgraph|save|opt-info|output)[\w-]+(=[\w.,-]+)?"
-_SHARED = [
-    _DEFINE,
-    r"-O[0-3sg]?|-Ofast|-g[0-3]?|-pthread|-w|-pipe",
-    r"-std=(c|gnu)\+\+\w+",
-    r"-W(?!a,|l,|p,|rapper)[\w+=-]*",
-]
-_CXX = [
+_STANDARD = r"-std=(c|gnu)\+\+\w+"
+_LEVEL = r"-O[0-3sg]?|-Ofast|-g[0-3]?|-pthread|-w|-pipe"
+_WARNING = r"-W(?!a,|l,|p,|rapper)[\w+=-]*"
+_WRITES_OR_LOADS = (
+    "plugin|dump|profile|test-coverage|lto|auto-profile|instrument|compare-debug|callgraph|save|opt-info|output|"
+    "module|pch|sanitize|use-ld"
+)
+_CODE = rf"-f(?!{_WRITES_OR_LOADS})[\w-]+(=[\w.,-]+)?"
+_MACHINE = r"-m(?!plugin)[\w.-]+(=[\w.,+-]+)?"
+_LIBRARY = r"-l(gomp|m|dl|rt|pthread|cuda|cudart|cublas|cublasLt|curand|nvrtc)"
+_PTXAS = "|".join(
+    (
+        r"-O[0-3]|--?opt-level=?[0-3]?|-v|--?verbose|--?warn[\w-]*|--?Werror|--?allow-expensive-optimizations=\w+",
+        r"--?def-\w+-cache=\w+|-dlcm=\w+|-dscm=\w+|--?register-usage-level=\d+|--?disable-optimizer-constants|--?maxrregcount=\d+",
+    )
+)
+_SHARED = (_DEFINE, _STANDARD, _LEVEL, _WARNING)
+_CXX = (*_SHARED, _CODE, _MACHINE, _LIBRARY)
+_CUDA = (
     *_SHARED,
-    _HARMLESS_F,
-    r"-m(?!plugin)[\w.-]+(=[\w.,+-]+)?",
-    r"-l(gomp|m|dl|rt|pthread|cuda|cudart|cublas|cublasLt|curand|nvrtc)",
-]
-_PTXAS = r"(-O[0-3]|--?opt-level=?[0-3]?|-v|--verbose|--?warn[\w-]*|--?Werror|--?allow-expensive-optimizations=\w+|--?def-\w+-cache=\w+|-dlcm=\w+|-dscm=\w+|--?register-usage-level=\d+|--?disable-optimizer-constants|--?maxrregcount=\d+)"
-_CUDA = [
-    *_SHARED,
-    r"-use_fast_math|--use_fast_math|--?ftz=\w+|--?prec-div=\w+|--?prec-sqrt=\w+|--?fmad=\w+|--?extra-device-vectorization",
-    r"--expt-[\w-]+|-expt-[\w-]+|--?extended-lambda|--?relocatable-device-code=false|-rdc=false",
+    r"--?use_fast_math|--?(ftz|prec-div|prec-sqrt|fmad)=\w+|--?extra-device-vectorization",
+    r"--?expt-[\w-]+|--?extended-lambda|--?relocatable-device-code=false|-rdc=false",
     r"--?(lineinfo|generate-line-info|resource-usage|restrict|source-in-ptx|no-exceptions|no-compress)|-res-usage|-G",
-    r"--?maxrregcount[= ]?\d+|--?threads=?\d+|-t\d+|--split-compile=\d+|--?default-stream=?\w*|--?compress-mode=\w+",
-    r"--?(diag|nv-diag)[-_](suppress|error|warn|default)[= ]?[\d,]*|--?ftemplate-(backtrace-limit|depth)=\d+|--?display-error-number",
-    r"--?(static-global-template-stub)=(true|false)|--?Werror[= ]?[\w,-]*|--?std=c\+\+\d\w|--?disable-warnings|--?brief-diagnostics=?\w*",
-    rf"(-Xptxas|--ptxas-options)={_PTXAS}(,{_PTXAS})*",
+    r"--?maxrregcount[= ]?\d+|--threads=?\d+|-t=?\d+|--split-compile=\d+|--?default-stream=?\w*|--?compress-mode=\w+",
+    r"--?(nv-)?diag[-_](suppress|error|warn|default)[= ]?[\d,]*|--?ftemplate-(backtrace-limit|depth)=\d+",
+    r"--?static-global-template-stub=(true|false)|--?Werror[= ]?[\w,-]*|--?std=c\+\+\d\w",
+    r"--?disable-warnings|--?brief-diagnostics=?\w*|--?display-error-number",
+    rf"(-Xptxas|--ptxas-options)=({_PTXAS})(,({_PTXAS}))*",
     r"(-Xfatbin|--fatbin-options)=-?-?compress(-all|=\w+|-level=\d+)?",
     r"(-Xcudafe|--cudafe-options)=--?(diag_suppress|display_error_number)(=\w+)?",
-]
+)
 # Flags that take the next word as their value, which is checked as if it had been joined with '='.
 _TAKES_VALUE = {
     *("-Xptxas", "--ptxas-options", "-Xfatbin", "--fatbin-options", "-Xcudafe", "--cudafe-options", "-Xcompiler"),
@@ -50,7 +55,7 @@ _WHY = {
     r"-I|-isystem|-iquote|--include-path": "List the folder under include, relative to the project.",
     r"-include|--pre-include|-imacros": "Include that header in the source.",
     r"-L|-Wl|--linker-options|-Xlinker": "Libraries come from torch and the CUDA toolkit; put code into src.",
-    r"-fplugin|-wrapper|-ccbin|--compiler-bindir|-B|-specs|@|-Wa|-Wp|--run|--keep": "It runs or reads what is not the project's.",
+    r"-fplugin|-wrapper|-ccbin|--compiler-bindir|-B|-specs|@|-Wa|-Wp|--run": "It runs or reads what is not the project's.",
 }
 
 

@@ -11,34 +11,28 @@ from kernelwright.tools import gpu
 from kernelwright.tools.tool import ToolError
 from kernelwright.tools.toolchain import version_numbers
 
-# First CUDA that compiles for a compute capability and its suffix, and the last one that does: NVIDIA's release notes.
-_FIRST_CUDA: dict[str, tuple[int, int]] = {
-    **{"5.0": (6, 0), "5.2": (6, 5), "5.3": (7, 0), "6.0": (8, 0), "6.1": (8, 0), "6.2": (8, 0), "7.0": (9, 0), "7.2": (9, 2)},
-    **{"7.5": (10, 0), "8.0": (11, 0), "8.6": (11, 1), "8.7": (11, 4), "8.9": (11, 8), "9.0": (11, 8), "9.0a": (12, 0)},
-    **{
-        "10.0": (12, 8),
-        "10.0a": (12, 8),
-        "10.0f": (12, 9),
-        "10.1": (12, 8),
-        "10.1a": (12, 8),
-        "10.3": (12, 9),
-        "10.3a": (12, 9),
-    },
-    **{
-        "10.3f": (12, 9),
-        "11.0": (13, 0),
-        "11.0a": (13, 0),
-        "11.0f": (13, 0),
-        "12.0": (12, 8),
-        "12.0a": (12, 8),
-        "12.0f": (12, 9),
-    },
-    **{"12.1": (12, 9), "12.1a": (12, 9), "12.1f": (12, 9)},
+# The first CUDA that compiles for a compute capability and its suffix, and the last that does for those since removed: NVIDIA's
+# release notes of each toolkit.
+_SINCE = {
+    (6, 0): "5.0",
+    (6, 5): "5.2",
+    (7, 0): "5.3",
+    (8, 0): "6.0 6.1 6.2",
+    (9, 0): "7.0",
+    (9, 2): "7.2",
+    (10, 0): "7.5",
+    (11, 0): "8.0",
+    (11, 1): "8.6",
+    (11, 4): "8.7",
+    (11, 8): "8.9 9.0",
+    (12, 0): "9.0a",
+    (12, 8): "10.0 10.0a 10.1 10.1a 12.0 12.0a",
+    (12, 9): "10.0f 10.1f 10.3 10.3a 10.3f 12.0f 12.1 12.1a 12.1f",
+    (13, 0): "11.0 11.0a 11.0f",
 }
-_LAST_CUDA: dict[str, tuple[int, int]] = {
-    **dict.fromkeys(("5.0", "5.2", "5.3", "6.0", "6.1", "6.2", "7.0", "7.2"), (12, 9)),
-    **dict.fromkeys(("10.1", "10.1a"), (12, 9)),
-}
+_UNTIL = {(12, 9): "5.0 5.2 5.3 6.0 6.1 6.2 7.0 7.2 10.1 10.1a 10.1f"}
+_FIRST_CUDA = {name: cuda for cuda, names in _SINCE.items() for name in names.split()}
+_LAST_CUDA = {name: cuda for cuda, names in _UNTIL.items() for name in names.split()}
 # What a dev build is for where there is no GPU to ask: one architecture of each kind of memory pipeline in wide use.
 _DEV_DEFAULT = ("8.0", "9.0a")
 # What a release holds unless the sources declare other capabilities; the last one also as PTX, for GPUs yet to come.
@@ -113,7 +107,8 @@ class Wanted:
 
 
 def wanted(archs: Sequence[str], nvcc: str, mode: str) -> Wanted:
-    """What `archs` stands for. `auto` is the GPUs of this host in a dev build; without one, and in a release, a list for this nvcc.
+    """What `archs` stands for. `auto` is the GPUs of this host in a dev build; without one, and in a release, a list for this
+    nvcc.
 
     Raises ToolError unknown_arch for a spelling nobody knows and bad_argument for one that this nvcc cannot compile.
     """
@@ -139,7 +134,8 @@ def wanted(archs: Sequence[str], nvcc: str, mode: str) -> Wanted:
 
 def _resolve(spelling: str) -> Capability:
     direct = re.fullmatch(r"(?:sm_|compute_)?(\d+)\.?(\d)([af]?)(\+PTX)?", spelling.strip())
-    if direct and (direct[3] or direct[4]):
+    # Written as a target it is meant as one; as a capability or a name it is the GPU, and its own target the better one.
+    if direct and (direct[3] or direct[4] or spelling.startswith(("sm_", "compute_"))):
         return Capability(int(direct[1]), int(direct[2]), direct[3], bool(direct[4]))
     target = known_archs.resolve(spelling).target
     digits = re.fullmatch(r"sm_(\d+)(\d)([af]?)", target)
@@ -153,9 +149,9 @@ def chosen(
 ) -> tuple[tuple[Capability, ...], list[str]]:
     """Of what is wanted, what the sources of `where` declare and this nvcc can; also a line for each one that is left out.
 
-    A declared capability is the one compiled for: sources that declare `9.0` never see `9.0a`. For a GPU that none matches exactly
-    the best one whose code runs there is taken. A release that nobody narrowed takes all that is declared. Raises ToolError if
-    nothing remains.
+    A declared capability is the one compiled for: sources that declare `9.0` never see `9.0a`. For a GPU that none matches
+    exactly the best one whose code runs there is taken. A release that nobody narrowed takes all that is declared. Raises
+    ToolError if nothing remains.
     """
     if not declared:
         return wanted.capabilities, []
@@ -177,7 +173,7 @@ def chosen(
         asked = ", ".join(map(str, wanted.capabilities))
         raise ToolError(
             "bad_argument",
-            f"{where} has no capability to compile for: it declares {', '.join(declared)}, asked for is {asked}, nvcc is {nvcc}.",
+            f"{where} has nothing to compile for: it declares {', '.join(declared)}, asked for is {asked}, nvcc is {nvcc}.",
             "Change cuda-capabilities in build.toml, or pass archs that it covers.",
         )
     return tuple(dict.fromkeys(found)), list(dict.fromkeys(skipped))

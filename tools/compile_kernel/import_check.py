@@ -1,19 +1,24 @@
-"""Loads a built package in a fresh, boxed process and tells what it found. Runs under the user's Python: standard library and torch.
+"""Loads a built package in a fresh, boxed process and tells what it found; runs under the user's Python with torch alone.
 
 It starts while the compilers are still at work, imports torch meanwhile, and waits for one line on stdin: a JSON object with
-`folder` (the variant), `id` (the name to import it by), `namespace`, `library`, `keys` (dispatch keys that must have kernels) and `lazy`
-(whether symbols of a torch for another device may be missing). One line of JSON on stdout is the answer.
+`folder` (the variant), `id` (the name to import it by), `namespace` of its ops, `symbols` that its library wants and
+`libraries` to look for them in, `keys` (dispatch keys that each op should have), `lazy` (whether symbols of a torch for another
+device may be missing). One line of JSON on stdout is the answer.
 """
+
+from __future__ import annotations
 
 import ctypes
 import importlib.util
 import json
 import os
+import re
 import sys
 import traceback
+from typing import Any
 
 
-def main():
+def main() -> None:
     """Import torch, wait for the order, carry it out."""
     early = None
     try:
@@ -32,24 +37,36 @@ def main():
     os._exit(0)
 
 
-def _check(order):
+def _check(order: dict[str, Any]) -> dict[str, Any]:
     if order["lazy"]:
         sys.setdlopenflags(os.RTLD_LAZY)
     missing = _missing_symbols(order)
     if missing:
         return {"ok": False, "ops": [], "problem": {"kind": "undefined", "symbols": missing, "message": "undefined symbols"}}
     try:
-        spec = importlib.util.spec_from_file_location(order["id"], os.path.join(order["folder"], "__init__.py"))
+        spec = importlib.util.spec_from_file_location(order["id"], order["folder"] + "/__init__.py")
+        assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[order["id"]] = module
         spec.loader.exec_module(module)
+        dangling = _dangling(order["namespace"])
     except BaseException as error:
         return {"ok": False, "ops": [], "problem": _problem(error)}
+    if dangling:
+        return {"ok": False, "ops": [], "problem": {"kind": "dangling", "ops": dangling, "message": "ops without a schema"}}
     return {"ok": True, "ops": _ops(order["namespace"], order["keys"]), "problem": None}
 
 
-def _missing_symbols(order):
-    """Symbols that the library wants and nobody here defines: lazy loading would not notice, eager loading names only the first."""
+def _dangling(namespace: str) -> list[str]:
+    """Ops of `namespace` that have a kernel but that nothing declares, by their name without namespace."""
+    import torch
+
+    found = re.findall(r"name: (\S+)::(\S+)", "\n".join(torch._C._dispatch_find_dangling_impls()))
+    return [name for place, name in found if place == namespace]
+
+
+def _missing_symbols(order: dict[str, Any]) -> list[str]:
+    """Symbols that nobody here defines: lazy loading would not notice them, eager loading names only the first."""
     handles = [ctypes.CDLL(None)]
     for name in order["libraries"]:
         try:
@@ -59,21 +76,21 @@ def _missing_symbols(order):
     return [symbol for symbol in order["symbols"] if not any(_has(handle, symbol) for handle in handles)]
 
 
-def _has(handle, symbol):
+def _has(handle: ctypes.CDLL, symbol: str) -> bool:
     try:
         return bool(handle[symbol])
     except AttributeError:
         return False
 
 
-def _problem(error):
+def _problem(error: BaseException) -> dict[str, Any]:
     frames = [[frame.filename, frame.lineno] for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         frames.append([error.filename, error.lineno or 0])
     return {"kind": type(error).__name__, "message": str(error), "frames": frames, "module": getattr(error, "name", None)}
 
 
-def _ops(namespace, keys):
+def _ops(namespace: str, keys: list[str]) -> list[dict[str, Any]]:
     """Schema of every op in `namespace`, and which of `keys` and of the fake kernels it has."""
     import torch
 
@@ -99,7 +116,7 @@ def _ops(namespace, keys):
     return found
 
 
-def _has_fake(qualified):
+def _has_fake(qualified: str) -> bool:
     try:
         from torch._library.simple_registry import singleton
     except ImportError:

@@ -1,4 +1,4 @@
-"""The folder of one variant as the Hub and `kernels` expect it: library, Python sources, _ops.py, compatibility package, metadata."""
+"""The folder of one variant as the Hub and `kernels` expect it: library, Python sources, _ops.py, metadata."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
     """Commit of the repository that the project is in and whether tracked files were changed; None outside of one."""
     if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         return None
-    # Hooks, pagers and helpers of a configuration that an agent wrote must not run: only plumbing that reads, nothing configured.
+    # Hooks and helpers of a configuration that an agent wrote must not run: only plumbing that reads.
     safe = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(folder)]
     env = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_NOSYSTEM": "1"}
     try:

@@ -35,6 +35,7 @@ class Target:
     stable_abi: str
     wanted: Wanted | None
     mode: Mode
+    toolchain: Toolchain
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ def variant_name(framework: str, stable_abi: str, version: str, backend: str, cu
     return f"tvm-ffi{digits}-{place}" if framework == "tvm-ffi" else f"torch{digits}-cxx11-{place}"
 
 
-def make(project: Project, target: Target, toolchain: Toolchain, generated: Path) -> Plan:
+def make(project: Project, target: Target, generated: Path) -> Plan:
     """The plan of one variant. `generated` is the folder that will hold the files that nobody writes by hand."""
+    toolchain = target.toolchain
     components = [c for c in project.build.components if c.backend == target.backend]
     shared = _Shared.of(project, target, toolchain, generated)
     units: list[Unit] = []

@@ -1,4 +1,4 @@
-"""What each kernel takes of the GPU: registers, spills, memory from ptxas, launch bounds from the PTX, theoretical occupancy."""
+"""What each kernel takes of the GPU: registers, spills and memory from ptxas, launch bounds from the PTX, occupancy."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ _LIMITS: dict[str, Limits] = {
 def parse(log: str, bounds: dict[str, int]) -> list[KernelUse]:
     """Kernels in ptxas's words, names still mangled; `bounds` are the launch bounds that `launch_bounds` found.
 
-    Occupancy is theoretical: resident warps in percent of what the SM holds, at the block size of the launch bounds, or at the best
-    size where there are none. Dynamic shared memory is not known here and not counted.
+    Occupancy is theoretical: resident warps in percent of what the SM holds, at the block size of the launch bounds, or at the
+    best size where there are none. Dynamic shared memory is not known here and not counted.
     """
     found: list[KernelUse] = []
     for block in re.split(r"(?=ptxas info\s*:\s*Compiling entry function)", log):
@@ -122,7 +122,7 @@ def launch_bounds(folder: Path) -> dict[str, int]:
 
 
 def demangled(names: Iterable[str]) -> dict[str, str]:
-    """Readable names, by the C++ demangler of binutils; a name that it does not know, and all if it is missing, stay as they are."""
+    """Readable names, by binutils' demangler; a name that it does not know, and all if it is missing, stay as they are."""
     ordered = list(dict.fromkeys(names))
     try:
         out = subprocess.run(["c++filt"], input="\n".join(ordered), capture_output=True, text=True, timeout=30, check=True)

@@ -10,7 +10,7 @@ from kernelwright.tools.compile_kernel import dependencies, gpu_archs, plan
 from kernelwright.tools.compile_kernel.plan import BuildBackend, Mode, Target
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import ToolError
-from kernelwright.tools.toolchain import Toolchain, version_numbers
+from kernelwright.tools.toolchain import Toolchain, other_cuda, version_numbers
 
 COMPILED: tuple[BuildBackend, ...] = ("cuda", "cpu")
 
@@ -30,13 +30,14 @@ def choose(project: Project, toolchain: Toolchain, backend: str, archs: Sequence
     skipped: list[str] = []
     refusal: ToolError | None = None
     for name in names:
-        try:
-            targets.append(_target(project, toolchain, name, archs, mode))
-        except ToolError as error:
-            if error.code != "toolchain_missing" or len(names) == 1:
-                raise
-            refusal = error
-            skipped.append(f"{name}: {error.message} {error.hint}")
+        for chain in _toolchains(project, toolchain, name, mode, skipped):
+            try:
+                targets.append(_target(project, chain, name, archs, mode))
+            except ToolError as error:
+                if error.code != "toolchain_missing" or len(names) == 1:
+                    raise
+                refusal = error
+                skipped.append(f"{name}: {error.message} {error.hint}")
     if not targets:
         raise refusal or ToolError("bad_argument", "There is nothing to build.", "Declare a backend in build.toml.")
     return Choice(tuple(targets), tuple(skipped))
@@ -65,26 +66,36 @@ def _backends(project: Project, toolchain: Toolchain, asked: str) -> list[str]:
     return [asked]
 
 
+def _toolchains(project: Project, toolchain: Toolchain, backend: str, mode: Mode, skipped: list[str]) -> list[Toolchain]:
+    """One for each variant of `backend`: a release holds one binary for CUDA 13 and one for CUDA 12, which starts at 12.6."""
+    if mode == "dev" or backend != "cuda" or project.build.binding.framework == "torch-noarch":
+        return [toolchain]
+    newer = toolchain if toolchain.nvcc and toolchain.nvcc.numbers[0] >= 13 else other_cuda(toolchain, 13, (13, 99))
+    older = other_cuda(toolchain, 12, (12, 6))
+    if older is None:
+        skipped.append(
+            "cu126: there is no CUDA 12.6 toolkit on this host, and no wheel brings its nvcc. With NVIDIA's package source: "
+            "apt-get install -y cuda-nvcc-12-6 cuda-cudart-dev-12-6 cuda-cccl-12-6; it is then found in /usr/local/cuda-12.6."
+        )
+    return [chain for chain in (newer, older) if chain] or [toolchain]
+
+
 def _target(project: Project, toolchain: Toolchain, backend: str, archs: Sequence[str], mode: Mode) -> Target:
     binding = project.build.binding
     if binding.framework == "torch-noarch":
         name = "npu" if backend == "cann" else backend
-        return Target(backend, "torch-noarch", f"torch-{name}", "", None, mode)
+        return Target(backend, "torch-noarch", f"torch-{name}", "", None, mode, toolchain)
     toolchain.need_gxx()
     toolchain.need_ninja()
     stable = binding.stable_abi.get(backend, "") if binding.framework == "torch" else ""
     version = _framework_version(project, toolchain, stable)
-    if backend != "cuda":
-        return Target(
-            "cpu", binding.framework, plan.variant_name(binding.framework, stable, version, "cpu"), stable, None, mode
-        )
-    nvcc = toolchain.need_nvcc()
-    _check_cuda(project, nvcc.version)
-    cuda = cuda_tag(toolchain)
-    wanted = gpu_archs.wanted(archs, nvcc.version, mode)
-    return Target(
-        "cuda", binding.framework, plan.variant_name(binding.framework, stable, version, "cuda", cuda), stable, wanted, mode
-    )
+    cuda, wanted = "", None
+    if backend == "cuda":
+        nvcc = toolchain.need_nvcc()
+        _check_cuda(project, nvcc.version)
+        cuda, wanted = cuda_tag(toolchain), gpu_archs.wanted(archs, nvcc.version, mode)
+    name = plan.variant_name(binding.framework, stable, version, backend, cuda)
+    return Target(backend, binding.framework, name, stable, wanted, mode, toolchain)
 
 
 def _framework_version(project: Project, toolchain: Toolchain, stable: str) -> str:
@@ -120,7 +131,7 @@ def _check_cuda(project: Project, nvcc: str) -> None:
 
 
 def cuda_tag(toolchain: Toolchain) -> str:
-    """CUDA version that a binary of this nvcc is named for: never newer than the torch at hand, whose runtime library it will use."""
+    """CUDA version that a binary of this nvcc is named for: never newer than the torch at hand, whose runtime it will use."""
     nvcc = toolchain.need_nvcc()
     torch = toolchain.torch
     if torch and torch.cuda and version_numbers(torch.cuda)[0] == nvcc.numbers[0]:

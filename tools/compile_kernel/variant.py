@@ -28,7 +28,6 @@ from kernelwright.tools.compile_kernel.diagnostics import Sources
 from kernelwright.tools.compile_kernel.plan import Plan, Target, Unit
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Progress
-from kernelwright.tools.toolchain import Toolchain
 
 _LIBRARY, _OBJECT, _LOG, _BOUNDS, _CHECK = "library.so", "object.o", "log.txt", "bounds.json", "check.json"
 
@@ -52,9 +51,8 @@ class Built:
 class Builder:
     """Builds the variants of one project; `folder` is scratch space of this call alone."""
 
-    def __init__(self, project: Project, toolchain: Toolchain, cache_root: Path, folder: Path, progress: Progress) -> None:
+    def __init__(self, project: Project, cache_root: Path, folder: Path, progress: Progress) -> None:
         self._project = project
-        self._toolchain = toolchain
         self._cache = Cache(cache_root / "objects")
         self._generated = generated.folder(cache_root)
         self._folder = folder
@@ -92,7 +90,7 @@ class Builder:
         return self._finish(result, staged)
 
     def _compiled(self, target: Target, folder: Path) -> Built:
-        made = plan.make(self._project, target, self._toolchain, self._generated)
+        made = plan.make(self._project, target, self._generated)
         result = Built(target, skipped=list(made.skipped))
         arguments = [[unit.source, list(unit.arguments)] for unit in made.units]
         digits = key([self._project.source_sha256, target.variant, arguments, made.link])[:7]
@@ -103,7 +101,9 @@ class Builder:
             result.cached = True
             self._describe(result, made, [(unit, held[unit].file(_LOG), held[unit].file(_BOUNDS)) for unit in made.units])
             return self._package(result, made, name, library, folder, None)
-        with Checker(folder / "stage", self._toolchain, generated.stubs(self._generated, self._toolchain)) as waiting:
+        with Checker(
+            folder / "stage", result.target.toolchain, generated.stubs(self._generated, result.target.toolchain)
+        ) as waiting:
             fresh = self._compile(result, made, held, name, folder)
             return self._package(result, made, name, fresh, folder, waiting) if fresh else result
 
@@ -112,7 +112,7 @@ class Builder:
         self._progress("compiling", f"{len(missing)} of {len(made.units)} sources for {result.target.variant}", 0.0)
         objects = {unit: entry.file(_OBJECT) for unit, entry in held.items()}
         work = Work(self._project, made, missing, objects, name, self._generated, folder / "work")
-        outcome = compilers.run(work, self._toolchain, self._progress)
+        outcome = compilers.run(work, self._progress)
         for compiled in outcome.compiled:
             self._log(result, compiled)
             if compiled.ok:
@@ -193,7 +193,7 @@ class Builder:
             capabilities=made.capabilities,
         )
         result.library = renamed
-        torch = self._toolchain.torch
+        torch = result.target.toolchain.torch
         result.abi = abi.check(
             linked,
             torch_include=torch.include_dirs[0] if torch else None,
@@ -201,25 +201,30 @@ class Builder:
             python=result.target.framework == "torch",
         )
         self._load(result, name, staged, linked, library, waiting)
+        if result.target.mode == "release" and not result.abi.ok:
+            result.ok = False
+            result.diagnostics = diagnostics.ordered([verdicts.not_portable(result.abi), *result.diagnostics])
         return self._finish(result, staged)
 
     def _load(
         self, result: Built, name: str, staged: Path, linked: Path | None, library: Entry | None, waiting: Checker | None
     ) -> None:
         """Import the package in a fresh box, unless the same package was imported there before."""
-        torch = self._toolchain.need_torch()
-        known_as = key(["check", name, library.id if library else "", torch.version, result.target.variant])
+        torch = result.target.toolchain.need_torch()
+        known_as = key(["check", checker.version(), name, library.id if library else "", torch.version, result.target.variant])
         known = self._cache.find(known_as, self._project.path)
         if known:
             loaded = Loaded(**json.loads(known.file(_CHECK).read_text(encoding="utf-8")))
         else:
             result.cached = False
             self._progress("checking", f"import {self._project.python_name}")
-            order = checker.order(staged, name, linked, result.target, self._toolchain)
+            order = checker.order(staged, name, linked, result.target)
             if waiting:
                 loaded = waiting.ask(order)
             else:
-                with Checker(staged.parent, self._toolchain, generated.stubs(self._generated, self._toolchain)) as fresh:
+                with Checker(
+                    staged.parent, result.target.toolchain, generated.stubs(self._generated, result.target.toolchain)
+                ) as fresh:
                     loaded = fresh.ask(order)
             loaded = verdicts.excused(loaded, self._project, result.target)
             if loaded.ok:
@@ -228,8 +233,10 @@ class Builder:
                 self._cache.put(known_as, {_CHECK: file}, (), self._project.path)
         result.log.append(loaded.log)
         result.skipped += [loaded.skipped] if loaded.skipped else []
-        result.ok = loaded.ok
-        found = verdicts.of_import(loaded, self._project, result.target, staged, Sources(self._project.path))
+        sources = Sources(self._project.path)
+        nothing = verdicts.no_ops(loaded, self._project, sources) if linked else None
+        result.ok = loaded.ok and nothing is None
+        found = [nothing] if nothing else verdicts.of_import(loaded, self._project, result.target, staged, sources)
         result.diagnostics = diagnostics.ordered([*found, *result.diagnostics])
 
     def _finish(self, result: Built, staged: Path) -> Built:

@@ -9,10 +9,11 @@ from pathlib import Path
 from kernelwright.tools.compile_kernel import diagnostics, resources
 from kernelwright.tools.compile_kernel.checker import Loaded
 from kernelwright.tools.compile_kernel.compilers import Compiled, Outcome
-from kernelwright.tools.compile_kernel.contract import Diagnostic
+from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic
 from kernelwright.tools.compile_kernel.diagnostics import Place, Sources, make
 from kernelwright.tools.compile_kernel.plan import Target
 from kernelwright.tools.project import Project
+from kernelwright.tools.tool import summarise
 
 _ADVICE = {
     "memory": "Split the source or instantiate fewer templates: the compilers together may use 16 GiB.",
@@ -43,8 +44,17 @@ def _last_words(log: str) -> str:
     return " / ".join(lines[-3:]) or "the compiler ended without a word"
 
 
+def not_portable(abi: Abi) -> Diagnostic:
+    """A release that would not load on the systems that the Hub's kernels promise."""
+    return Diagnostic(
+        severity="error",
+        message=summarise(f"the binary is not portable: {abi.problems[0]}", diagnostics.MAX_MESSAGE),
+        hint="Avoid what brings that symbol in; all of them stand in abi.problems.",
+    )
+
+
 def excused(loaded: Loaded, project: Project, target: Target) -> Loaded:
-    """An import that failed for want of something that this host lacks and the package may count on is no fault of the package."""
+    """An import that failed for want of something that the package may count on and this host lacks is not its fault."""
     problem = loaded.problem or {}
     if problem.get("kind") == "ModuleNotFoundError":
         module = str(problem.get("module") or "").split(".")[0]
@@ -66,28 +76,66 @@ def of_import(loaded: Loaded, project: Project, target: Target, staged: Path, so
     device = "CUDA" if target.backend == "cuda" else "CPU"
     for op in loaded.ops:
         name = op["schema"].partition("(")[0].rpartition("::")[2]
-        place = sources.search(rf'def\(\s*"{re.escape(name)}\b', project.build.binding.sources)
+        place = _definition(name, project, sources)
         if not op["keys"]:
-            advice = f"Register it: TORCH_LIBRARY_IMPL_EXPAND(TORCH_EXTENSION_NAME, {device}, ops) {{ ops.impl(...); }}."
+            advice = f"Register it: ..._LIBRARY_IMPL_EXPAND(TORCH_EXTENSION_NAME, {device}, ops) {{ ops.impl(...); }}."
             found.append(make("warning", f"the op {name} has no kernel for {device}", place, sources, advice))
         elif not op["fake"]:
-            advice = "Add torch.library.register_fake(add_op_namespace_prefix(...)) to __init__.py, or torch.compile breaks its graph here."
+            advice = f"For torch.compile: @torch.library.register_fake(add_op_namespace_prefix({name!r})) in __init__.py."
             found.append(make("warning", f"the op {name} has no fake kernel", place, sources, advice))
     return found
 
 
+def no_ops(loaded: Loaded, project: Project, sources: Sources) -> Diagnostic | None:
+    """A library whose ops have a namespace of their own choice: two builds of it collide, and `ops` finds none of them."""
+    place = sources.search(r"TORCH_LIBRARY(_FRAGMENT)?\(\s*(?!TORCH_EXTENSION_NAME)\w+", project.build.binding.sources)
+    if not loaded.ok or loaded.ops or not place.file:
+        return None
+    message = "the ops are registered under a hard-coded namespace, so the package's `ops` has none of them"
+    advice = "Write STABLE_TORCH_LIBRARY_EXPAND(TORCH_EXTENSION_NAME, ops) (TORCH_LIBRARY_EXPAND with the full ABI)."
+    return make("error", message, place, sources, advice)
+
+
+def _definition(name: str, project: Project, sources: Sources) -> Place:
+    return sources.search(rf'def\(\s*"{re.escape(name)}\b', project.build.binding.sources)
+
+
 def _failed_import(loaded: Loaded, project: Project, staged: Path, sources: Sources) -> list[Diagnostic]:
     problem = loaded.problem or {}
-    if problem.get("kind") == "undefined":
+    kind, message = str(problem.get("kind")), str(problem.get("message"))
+    binding = project.build.binding.sources
+    if kind == "undefined":
         return [_undefined(symbol, project, sources) for symbol in list(problem.get("symbols", ()))[: diagnostics.MAX_ERRORS]]
+    if kind == "dangling":
+        name = str(problem["ops"][0])
+        place = sources.search(rf'impl\(\s*"{re.escape(name)}"', binding)
+        return [make("error", f"ops.impl names {name!r}, which no ops.def declares", place, sources)]
+    if kind == "crash":
+        init = str(project.package_dir.relative_to(project.path) / "__init__.py")
+        return [_crash(message, loaded.log, binding, init, sources)]
     place = Place()
     for name, line in problem.get("frames", ()):
         path = Path(str(name))
-        if path.is_relative_to(staged):
+        if path.is_relative_to(staged) and path.name != "_ops.py":
             own = project.package_dir.relative_to(project.path) / path.relative_to(staged)
             place = Place(str(own), int(line))
-    message = f"import of the built package failed: {problem.get('kind')}: {problem.get('message')}"
-    return [make("error", message, place, sources)]
+    if "module export function" in message and binding:
+        place = Place(binding[0])
+    return [make("error", f"import of the built package failed: {kind}: {message}", place, sources)]
+
+
+def _crash(message: str, log: str, binding: Sequence[str], init: str, sources: Sources) -> Diagnostic:
+    """Under the stable ABI a bad registration ends the process; its last words name the call that failed."""
+    thrown = re.findall(r"^\s*what\(\):\s*(.*)$", log, re.MULTILINE)
+    words = re.sub(r" at /\S+, line \d+", "", thrown[-1]) if thrown else ""
+    place = Place(init)
+    if "library_def" in words:
+        place = sources.search(r"\bdef\(", binding)
+    elif "library_impl" in words:
+        place = sources.search(r"\bimpl\(", binding)
+    elif "library" in words:
+        place = sources.search(r"TORCH_LIBRARY", binding)
+    return make("error", f"import of the built package failed: {message}" + (f": {words}" if words else ""), place, sources)
 
 
 def _undefined(symbol: str, project: Project, sources: Sources) -> Diagnostic:

@@ -71,7 +71,7 @@ class Calls:
         data = self.jobs.store.result(record.id) if record.finished else None
         if data is not None:
             return tool.result.model_validate(data)
-        state = {"status": record.status, "job_id": record.id, "stage": record.message or record.stage}
+        state = {"status": record.status, "job_id": record.id, "stage": summarise(record.message or record.stage, 1500)}
         return tool.result.model_validate(state | {"queue_position": record.queue_position})
 
     def context(self, located: Located = NOWHERE, folder: Path = Path()) -> Context:

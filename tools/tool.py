@@ -74,15 +74,17 @@ class Result(BaseModel):
 
 
 class JobResult(Result):
-    """Answer of a tool that runs as a job; while `status` is `running` or `queued` only `job_id` and `stage` mean anything."""
+    """Answer of a tool that runs as a job. Where `stage` says something there is no result, only `status` and `job_id`."""
 
     status: Status
     job_id: str = Field("", description="pass to get_job or cancel_job")
-    stage: str = Field("", description="what the job was doing last")
+    stage: str = Field("", description="of a job without a result: what it did last, or why it ended")
     queue_position: int = Field(0, description="jobs ahead of this one; 0 when it runs or has ended")
 
     def unfinished(self) -> str:
-        """The line for a job that is not done yet."""
+        """The line for a job that has no result: not done yet, cancelled, interrupted or crashed."""
+        if self.status not in {"running", "queued"}:
+            return f"{self.status}: {self.stage or 'no result'} (job {self.job_id})"
         place = f", {self.queue_position} ahead of it" if self.queue_position else ""
         return f"{self.status}: {self.stage or 'started'}{place}. Call get_job with job_id={self.job_id!r} to go on waiting."
 

@@ -94,12 +94,13 @@ async def test_the_whole_way_on_the_cpu(client: Client, root: Path) -> None:
         client, "run_benchmark", project="way-norm", backend="cpu", shapes=[[8, 256]], dtypes=["float32"], baselines=["eager"],
         wait_s=240,
     )  # fmt: skip
-    assert judged["verdict"] == "ok", judged
+    # A machine that others share may be too noisy to time on; what is right stays right.
+    assert judged["verdict"] in {"ok", "inconclusive"}, judged
     assert judged["rows"][0]["correct"]
     assert judged["reference"]["source"] == "catalogue"
     job = await call(client, "get_job", job_id=judged["job_id"])
     assert job["status"] == "ok"
-    assert job["result"]["verdict"] == "ok"
+    assert job["result"] == judged
 
     report = await client.read_resource(judged["report_uri"])
     assert "way-norm" in report.contents[0].text

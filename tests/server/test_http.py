@@ -79,7 +79,8 @@ async def test_a_project_sent_as_files_is_built_and_judged(server: HttpServer, t
         assert again.structured_content["cached"]
         arguments = {"project": "sent-norm", "backend": "cpu", "shapes": [[4, 128]], "dtypes": ["float32"], "baselines": []}
         judged = await client.call_tool("run_benchmark", arguments | {"wait_s": 240})
-        assert judged.structured_content["verdict"] == "ok", judged
+        assert judged.structured_content["verdict"] in {"ok", "inconclusive"}, judged
+        assert judged.structured_content["rows"][0]["correct"]
         assert str(tmp_path) not in str(judged.structured_content)
     assert (tmp_path / "state" / "workspaces" / "sent-norm" / "build.toml").is_file()
 

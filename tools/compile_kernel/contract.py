@@ -79,7 +79,7 @@ class CompileResult(JobResult):
     log_uri: str = ""
 
     def markdown(self) -> str:
-        if self.status in {"running", "queued"}:
+        if self.stage or self.status not in {"ok", "failed"}:
             return self.unfinished()
         head = f"{self.status}: {self.variant or 'no artifact'} in {self.seconds:.2f} s" + (" (cached)" if self.cached else "")
         parts = [head]

@@ -41,7 +41,7 @@ class PublishResult(JobResult):
     log_uri: str = ""
 
     def markdown(self) -> str:
-        if self.status in {"running", "queued"}:
+        if self.stage or self.status not in {"ok", "failed"}:
             return self.unfinished()
         done = f"committed {self.commit}" if self.commit else "dry run, nothing was uploaded"
         parts = [f"{self.status}: {self.repo_id} revision {self.revision}, {done}"]

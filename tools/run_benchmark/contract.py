@@ -67,7 +67,7 @@ class BenchmarkResult(JobResult):
     log_uri: str = ""
 
     def markdown(self) -> str:
-        if self.status in {"running", "queued"}:
+        if self.stage or self.status not in {"ok", "failed"}:
             return self.unfinished()
         head = f"verdict: {self.verdict or self.status}" + (f" - {self.reasons[0]}" if self.reasons else "")
         parts = [head, *(f"- {reason}" for reason in self.reasons[1:]), *(f"note: {note}" for note in self.notes)]

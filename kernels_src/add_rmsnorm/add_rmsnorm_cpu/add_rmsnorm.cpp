@@ -30,10 +30,12 @@ INLINE void normalise(T* out, T* residual, const T* x, const T* weight, int64_t 
   }
 }
 
-PER_CPU void row_float32(float* out, float* residual, const float* x, const float* weight, int64_t n, float eps, float weight_offset) {
+PER_CPU void row_float32(float* out, float* residual, const float* x, const float* weight, int64_t n, float eps,
+                         float weight_offset) {
   normalise(out, residual, x, weight, n, eps, weight_offset);
 }
-PER_CPU void row_float16(Half* out, Half* residual, const Half* x, const Half* weight, int64_t n, float eps, float weight_offset) {
+PER_CPU void row_float16(Half* out, Half* residual, const Half* x, const Half* weight, int64_t n, float eps,
+                         float weight_offset) {
   normalise(out, residual, x, weight, n, eps, weight_offset);
 }
 PER_CPU void row_bfloat16(BFloat16* out, BFloat16* residual, const BFloat16* x, const BFloat16* weight, int64_t n, float eps,
@@ -42,24 +44,26 @@ PER_CPU void row_bfloat16(BFloat16* out, BFloat16* residual, const BFloat16* x, 
 }
 
 template <typename T, typename Row>
-void all_rows(Row row_function, void* out, void* residual, const void* x, const void* weight, const rows::Layout& layout, int64_t n, float eps,
-              float weight_offset) {
+void all_rows(Row row_function, void* out, void* residual, const void* x, const void* weight, const rows::Layout& layout,
+              const rows::Layout& residual_layout, int64_t n, float eps, float weight_offset) {
 #pragma omp parallel for if (layout.rows * n > rows::kWorthThreads)
   for (int64_t row = 0; row < layout.rows; ++row) {
-    row_function(static_cast<T*>(out) + row * n, static_cast<T*>(residual) + row * n, static_cast<const T*>(x) + layout.start(row), static_cast<const T*>(weight),
-                 n, eps, weight_offset);
+    row_function(static_cast<T*>(out) + row * n, static_cast<T*>(residual) + residual_layout.start(row),
+                 static_cast<const T*>(x) + layout.start(row), static_cast<const T*>(weight), n, eps, weight_offset);
   }
 }
 
 }  // namespace
 
 // The arguments are those of `add_rmsnorm_launch`, without the stream.
-void add_rmsnorm_cpu(void* out, void* residual, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
-                 int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype) {
-  const rows::Layout layout{rows, inner, outer_stride, inner_stride};
+void add_rmsnorm_cpu(void* out, void* residual, const void* x, const void* weight, const int64_t* x_rows,
+                     const int64_t* residual_rows, int64_t n, float eps, float weight_offset, int dtype) {
+  const rows::Layout layout = rows::Layout::of(x_rows), residual_layout = rows::Layout::of(residual_rows);
   switch (dtype) {
-    case rows::kFloat32: return all_rows<float>(row_float32, out, residual, x, weight, layout, n, eps, weight_offset);
-    case rows::kFloat16: return all_rows<Half>(row_float16, out, residual, x, weight, layout, n, eps, weight_offset);
-    default: return all_rows<BFloat16>(row_bfloat16, out, residual, x, weight, layout, n, eps, weight_offset);
+    case rows::kFloat32:
+      return all_rows<float>(row_float32, out, residual, x, weight, layout, residual_layout, n, eps, weight_offset);
+    case rows::kFloat16:
+      return all_rows<Half>(row_float16, out, residual, x, weight, layout, residual_layout, n, eps, weight_offset);
+    default: return all_rows<BFloat16>(row_bfloat16, out, residual, x, weight, layout, residual_layout, n, eps, weight_offset);
   }
 }

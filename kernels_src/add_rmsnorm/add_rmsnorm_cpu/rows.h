@@ -80,6 +80,9 @@ struct Layout {
   int64_t outer_stride;
   int64_t inner_stride;
 
+  // From the four numbers in this order, as the binding passes them.
+  static Layout of(const int64_t* four) { return {four[0], four[1], four[2], four[3]}; }
+
   int64_t start(int64_t row) const { return row / inner * outer_stride + row % inner * inner_stride; }
 };
 

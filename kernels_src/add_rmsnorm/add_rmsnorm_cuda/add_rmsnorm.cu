@@ -17,8 +17,9 @@ using rows::Layout;
 
 template <typename T, int kVectors, bool kClustered>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, 2))
-    add_rmsnorm_in_registers(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int n,
-                         float eps, float weight_offset) {
+    add_rmsnorm_in_registers(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
+                             const T* __restrict__ weight, Layout layout, Layout residual_layout, int n, float eps,
+                             float weight_offset) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[32], slot;
 
@@ -29,7 +30,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
-  T* residual_row = residual + row * n;
+  T* residual_row = residual + (active ? residual_layout.start(row) : 0);
   uint4 held[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
@@ -92,8 +93,9 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
 // `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
 template <typename T, int kLanes>
 __global__ void __launch_bounds__(1024)
-    add_rmsnorm_reading_again(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int64_t n,
-                          float eps, float weight_offset) {
+    add_rmsnorm_reading_again(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
+                              const T* __restrict__ weight, Layout layout, Layout residual_layout, int64_t n, float eps,
+                              float weight_offset) {
   __shared__ float scratch[32];
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < layout.rows;
@@ -101,7 +103,7 @@ __global__ void __launch_bounds__(1024)
   const int64_t end = active ? n : 0;
   const int64_t first = static_cast<int64_t>(threadIdx.x) * kLanes, step = static_cast<int64_t>(blockDim.x) * kLanes;
 
-  T* residual_row = residual + row * n;
+  T* residual_row = residual + (active ? residual_layout.start(row) : 0);
   float sum = 0.0f;
   for (int64_t i = first; i < end; i += step) {
     float lane[kLanes], more[kLanes];
@@ -134,17 +136,18 @@ __global__ void __launch_bounds__(1024)
 }
 
 template <typename T>
-cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layout& layout, int64_t n, float eps, float weight_offset,
-                   cudaStream_t stream) {
+cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layout& layout, const Layout& residual_layout,
+                   int64_t n, float eps, float weight_offset, cudaStream_t stream) {
   constexpr int kLanes = rows::kLanes<T>;
-  const bool aligned = n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) &&
-                       rows::aligned(residual) && rows::aligned(x) &&
-                       rows::aligned(weight);
+  const bool aligned = n % kLanes == 0 && layout.aligned(kLanes) && residual_layout.aligned(kLanes) && rows::aligned(out) &&
+                       rows::aligned(residual) && rows::aligned(x) && rows::aligned(weight);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
-  const bool clusters = aligned && vectors > rows::kMostOfABlock && rows::made_for_clusters(add_rmsnorm_in_registers<T, 4, true>);
+  const bool clusters =
+      aligned && vectors > rows::kMostOfABlock && rows::made_for_clusters(add_rmsnorm_in_registers<T, 4, true>);
   const rows::Shape shape = rows::shape_for(vectors, clusters);
   const auto run = [&](auto kernel, auto length) {
-    return rows::launch(kernel, shape, layout.rows, stream, out, residual, x, weight, layout, length, eps, weight_offset);
+    return rows::launch(kernel, shape, layout.rows, stream, out, residual, x, weight, layout, residual_layout, length, eps,
+                        weight_offset);
   };
   if (!aligned) return run(add_rmsnorm_reading_again<T, 1>, n);
   const int length = static_cast<int>(n);
@@ -158,16 +161,16 @@ cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layou
 
 }  // namespace
 
-// `x` has `rows` rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16): row r starts at
-// (r / inner) * outer_stride + (r % inner) * inner_stride; `residual` and `out` are contiguous; `weight` has n elements or is null.
-// Returns null, or what CUDA says went wrong.
-const char* add_rmsnorm_launch(void* out, void* residual, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
-                           int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype, void* stream) {
-  const Layout layout{rows, inner, outer_stride, inner_stride};
+// Tensors of rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16): the four numbers of `..._rows` make a
+// `rows::Layout`; `out` is contiguous; `weight` has n elements or is null. Returns null, or what CUDA says went wrong.
+const char* add_rmsnorm_launch(void* out, void* residual, const void* x, const void* weight, const int64_t* x_rows,
+                               const int64_t* residual_rows, int64_t n, float eps, float weight_offset, int dtype,
+                               void* stream) {
+  const Layout layout = Layout::of(x_rows), residual_layout = Layout::of(residual_rows);
   const cudaError_t error = rows::with_dtype(dtype, [&](auto element) {
     using T = decltype(element);
-    return launch<T>(static_cast<T*>(out), static_cast<T*>(residual), static_cast<const T*>(x), static_cast<const T*>(weight), layout, n, eps,
-                     weight_offset, static_cast<cudaStream_t>(stream));
+    return launch<T>(static_cast<T*>(out), static_cast<T*>(residual), static_cast<const T*>(x), static_cast<const T*>(weight),
+                     layout, residual_layout, n, eps, weight_offset, static_cast<cudaStream_t>(stream));
   });
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }

@@ -36,6 +36,7 @@ def test_agrees_with_the_reference(kernel, device, dtype, shape):
 def test_takes_strided_rows(kernel, device, dtype):
     wide = torch.randn(6, 256, device=device).to(dtype)
     check(kernel, wide[:, :128], torch.randn(6, 128, device=device).to(dtype))
+    check(kernel, torch.randn(6, 128, device=device).to(dtype), wide[:, 128:])
 
 
 @pytest.mark.parametrize("shape", [(0, 64), (3, 0)], ids=str)
@@ -63,7 +64,7 @@ def test_compiles_whole(kernel, device):
     [
         (lambda x, r, w: (x, r[:2], w), r"residual must have the shape of x, \(4, 64\), but has shape \(2, 64\)"),
         (lambda x, r, w: (x, r.bfloat16(), w), "residual must have the dtype of x, float32, but is bfloat16"),
-        (lambda x, r, w: (x, r.t().contiguous().t(), w), "residual must be contiguous"),
+        (lambda x, r, w: (x, r.t().contiguous().t(), w), "residual must be contiguous in its last dimension"),
         (lambda x, r, w: (x, x, w), "residual must not share memory with x"),
         (lambda x, r, w: (x, r, w[:5]), r"weight must have shape \(64,\).*but has shape \(5,\)"),
         (lambda x, r, w: (x, r, w.half()), "weight must have the dtype of x, float32, but is float16"),

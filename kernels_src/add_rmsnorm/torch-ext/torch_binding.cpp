@@ -3,11 +3,12 @@
 #include "tensors.h"
 
 #if defined(CUDA_KERNEL)
-const char* add_rmsnorm_launch(void* out, void* residual, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
-                           int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype, void* stream);
+const char* add_rmsnorm_launch(void* out, void* residual, const void* x, const void* weight, const int64_t* x_rows,
+                               const int64_t* residual_rows, int64_t n, float eps, float weight_offset, int dtype,
+                               void* stream);
 #else
-void add_rmsnorm_cpu(void* out, void* residual, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
-                 int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype);
+void add_rmsnorm_cpu(void* out, void* residual, const void* x, const void* weight, const int64_t* x_rows,
+                     const int64_t* residual_rows, int64_t n, float eps, float weight_offset, int dtype);
 #endif
 
 namespace {
@@ -21,23 +22,23 @@ Tensor add_rmsnorm(Tensor x, Tensor residual, std::optional<Tensor> weight, doub
   const tensors::Rows rows = tensors::rows_of(kOp, "x", x);
   tensors::expect_like(kOp, "residual", residual, "x", x);
   tensors::expect_same_shape(kOp, "residual", residual, "x", x);
-  if (!residual.is_contiguous()) tensors::fail(kOp, "residual must be contiguous, since it is written in place");
-  if (rows.rows > 0 && residual.data_ptr() == x.data_ptr()) tensors::fail(kOp, "residual must not share memory with x");
+  const tensors::Rows written = tensors::rows_of(kOp, "residual", residual);
+  if (rows.count() > 0 && residual.data_ptr() == x.data_ptr()) tensors::fail(kOp, "residual must not share memory with x");
   if (weight) {
     tensors::expect_like(kOp, "weight", *weight, "x", x);
     tensors::expect_vector(kOp, "weight", *weight, rows.length);
   }
   Tensor out = tensors::empty_contiguous_like(x);
-  if (rows.rows == 0) return out;
+  if (rows.count() == 0) return out;
   const void* scale = weight ? weight->data_ptr() : nullptr;
 #if defined(CUDA_KERNEL)
   const tensors::Launch launch(x);
   tensors::expect_launched(
-      kOp, add_rmsnorm_launch(out.data_ptr(), residual.data_ptr(), x.data_ptr(), scale, rows.rows, rows.inner, rows.outer_stride, rows.inner_stride,
-                          rows.length, static_cast<float>(eps), static_cast<float>(weight_offset), dtype, launch.stream));
+      kOp, add_rmsnorm_launch(out.data_ptr(), residual.data_ptr(), x.data_ptr(), scale, rows.layout, written.layout,
+                              rows.length, static_cast<float>(eps), static_cast<float>(weight_offset), dtype, launch.stream));
 #else
-  add_rmsnorm_cpu(out.data_ptr(), residual.data_ptr(), x.data_ptr(), scale, rows.rows, rows.inner, rows.outer_stride, rows.inner_stride, rows.length,
-              static_cast<float>(eps), static_cast<float>(weight_offset), dtype);
+  add_rmsnorm_cpu(out.data_ptr(), residual.data_ptr(), x.data_ptr(), scale, rows.layout, written.layout, rows.length,
+                  static_cast<float>(eps), static_cast<float>(weight_offset), dtype);
 #endif
   return out;
 }

@@ -34,8 +34,7 @@ PER_CPU void row_float32(float* out, const float* x, const float* weight, int64_
 PER_CPU void row_float16(Half* out, const Half* x, const Half* weight, int64_t n, float eps, float weight_offset) {
   normalise(out, x, weight, n, eps, weight_offset);
 }
-PER_CPU void row_bfloat16(BFloat16* out, const BFloat16* x, const BFloat16* weight, int64_t n, float eps,
-                          float weight_offset) {
+PER_CPU void row_bfloat16(BFloat16* out, const BFloat16* x, const BFloat16* weight, int64_t n, float eps, float weight_offset) {
   normalise(out, x, weight, n, eps, weight_offset);
 }
 
@@ -44,17 +43,17 @@ void all_rows(Row row_function, void* out, const void* x, const void* weight, co
               float weight_offset) {
 #pragma omp parallel for if (layout.rows * n > rows::kWorthThreads)
   for (int64_t row = 0; row < layout.rows; ++row) {
-    row_function(static_cast<T*>(out) + row * n, static_cast<const T*>(x) + layout.start(row), static_cast<const T*>(weight),
-                 n, eps, weight_offset);
+    row_function(static_cast<T*>(out) + row * n, static_cast<const T*>(x) + layout.start(row), static_cast<const T*>(weight), n,
+                 eps, weight_offset);
   }
 }
 
 }  // namespace
 
 // The arguments are those of `rmsnorm_launch`, without the stream.
-void rmsnorm_cpu(void* out, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
-                 int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype) {
-  const rows::Layout layout{rows, inner, outer_stride, inner_stride};
+void rmsnorm_cpu(void* out, const void* x, const void* weight, const int64_t* x_rows, int64_t n, float eps, float weight_offset,
+                 int dtype) {
+  const rows::Layout layout = rows::Layout::of(x_rows);
   switch (dtype) {
     case rows::kFloat32: return all_rows<float>(row_float32, out, x, weight, layout, n, eps, weight_offset);
     case rows::kFloat16: return all_rows<Half>(row_float16, out, x, weight, layout, n, eps, weight_offset);

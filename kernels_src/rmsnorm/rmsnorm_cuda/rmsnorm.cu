@@ -127,8 +127,8 @@ template <typename T>
 cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, int64_t n, float eps, float weight_offset,
                    cudaStream_t stream) {
   constexpr int kLanes = rows::kLanes<T>;
-  const bool aligned = n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) && rows::aligned(x) &&
-                       rows::aligned(weight);
+  const bool aligned =
+      n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) && rows::aligned(x) && rows::aligned(weight);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
   const bool clusters = aligned && vectors > rows::kMostOfABlock && rows::made_for_clusters(rmsnorm_in_registers<T, 4, true>);
   const rows::Shape shape = rows::shape_for(vectors, clusters);
@@ -148,12 +148,11 @@ cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, in
 
 }  // namespace
 
-// `x` has `rows` rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16): row r starts at
-// (r / inner) * outer_stride + (r % inner) * inner_stride; `out` is contiguous; `weight` has n elements or is null.
-// Returns null, or what CUDA says went wrong.
-const char* rmsnorm_launch(void* out, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
-                           int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype, void* stream) {
-  const Layout layout{rows, inner, outer_stride, inner_stride};
+// `x` has rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16): the four numbers of `x_rows` make a
+// `rows::Layout`; `out` is contiguous; `weight` has n elements or is null. Returns null, or what CUDA says went wrong.
+const char* rmsnorm_launch(void* out, const void* x, const void* weight, const int64_t* x_rows, int64_t n, float eps,
+                           float weight_offset, int dtype, void* stream) {
+  const Layout layout = Layout::of(x_rows);
   const cudaError_t error = rows::with_dtype(dtype, [&](auto element) {
     using T = decltype(element);
     return launch<T>(static_cast<T*>(out), static_cast<const T*>(x), static_cast<const T*>(weight), layout, n, eps,

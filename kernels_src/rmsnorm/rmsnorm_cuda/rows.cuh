@@ -28,6 +28,9 @@ struct Layout {
   int64_t outer_stride;
   int64_t inner_stride;
 
+  // From the four numbers in this order, as the binding passes them.
+  static Layout of(const int64_t* four) { return {four[0], four[1], four[2], four[3]}; }
+
   __device__ int64_t start(int64_t row) const {
     if (inner == rows) return row * inner_stride;
     const int64_t outer = row / inner;
@@ -50,11 +53,17 @@ __device__ __forceinline__ float to_float(__nv_bfloat16 v) { return __bfloat162f
 template <typename T>
 __device__ __forceinline__ T from_float(float v);
 template <>
-__device__ __forceinline__ float from_float<float>(float v) { return v; }
+__device__ __forceinline__ float from_float<float>(float v) {
+  return v;
+}
 template <>
-__device__ __forceinline__ __half from_float<__half>(float v) { return __float2half_rn(v); }
+__device__ __forceinline__ __half from_float<__half>(float v) {
+  return __float2half_rn(v);
+}
 template <>
-__device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float v) { return __float2bfloat16_rn(v); }
+__device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float v) {
+  return __float2bfloat16_rn(v);
+}
 
 // Two 16-bit elements of one 32-bit word. A bfloat16 is the upper half of a float: no conversion instruction is needed.
 __device__ __forceinline__ float2 unpack_word(uint32_t word, __half) {
@@ -110,9 +119,7 @@ __device__ __forceinline__ uint4 load_once(const void* address) {
   return v;
 }
 
-__device__ __forceinline__ uint4 load_shared_by_rows(const void* address) {
-  return __ldg(static_cast<const uint4*>(address));
-}
+__device__ __forceinline__ uint4 load_shared_by_rows(const void* address) { return __ldg(static_cast<const uint4*>(address)); }
 
 __device__ __forceinline__ void store(void* address, const uint4& v) { *static_cast<uint4*>(address) = v; }
 
@@ -278,7 +285,8 @@ constexpr int blocks_per_sm(int vectors_per_thread, int streams = 1) {
 
 // Launches `kernel` on every row; for a cluster, consecutive blocks share a row.
 template <typename... Parameters, typename... Arguments>
-cudaError_t launch(void (*kernel)(Parameters...), const Shape& shape, int64_t rows, cudaStream_t stream, Arguments... arguments) {
+cudaError_t launch(void (*kernel)(Parameters...), const Shape& shape, int64_t rows, cudaStream_t stream,
+                   Arguments... arguments) {
   const int64_t blocks = (rows + shape.rows_per_block - 1) / shape.rows_per_block * shape.blocks;
   if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
   const dim3 grid(static_cast<unsigned>(blocks)), block(shape.threads, shape.rows_per_block);

@@ -49,8 +49,7 @@ inline int dtype_code(const char* op, const char* name, const Tensor& t) {
     case ScalarType::Float: return 0;
     case ScalarType::Half: return 1;
     case ScalarType::BFloat16: return 2;
-    default:
-      fail(op, std::string(name) + " must be float32, float16 or bfloat16, but is " + dtype_name(t.scalar_type()));
+    default: fail(op, std::string(name) + " must be float32, float16 or bfloat16, but is " + dtype_name(t.scalar_type()));
   }
 }
 
@@ -68,12 +67,11 @@ inline void expect_like(const char* op, const char* name, const Tensor& t, const
   expect_on_backend(op, name, t);
   if (t.get_device_index() != like.get_device_index()) {
     fail(op, std::string(name) + " must be on the same device as " + like_name + ", but is on device " +
-                 std::to_string(t.get_device_index()) + " and " + like_name + " on " +
-                 std::to_string(like.get_device_index()));
+                 std::to_string(t.get_device_index()) + " and " + like_name + " on " + std::to_string(like.get_device_index()));
   }
   if (t.scalar_type() != like.scalar_type()) {
-    fail(op, std::string(name) + " must have the dtype of " + like_name + ", " + dtype_name(like.scalar_type()) +
-                 ", but is " + dtype_name(t.scalar_type()));
+    fail(op, std::string(name) + " must have the dtype of " + like_name + ", " + dtype_name(like.scalar_type()) + ", but is " +
+                 dtype_name(t.scalar_type()));
   }
 }
 
@@ -81,8 +79,8 @@ inline void expect_same_shape(const char* op, const char* name, const Tensor& t,
   bool same = t.dim() == like.dim();
   for (int64_t d = 0; same && d < t.dim(); ++d) same = t.size(d) == like.size(d);
   if (!same) {
-    fail(op, std::string(name) + " must have the shape of " + like_name + ", " + shape_of(like) + ", but has shape " +
-                 shape_of(t));
+    fail(op,
+         std::string(name) + " must have the shape of " + like_name + ", " + shape_of(like) + ", but has shape " + shape_of(t));
   }
 }
 
@@ -96,12 +94,12 @@ inline void expect_vector(const char* op, const char* name, const Tensor& t, int
 }
 
 // The rows of a tensor: row r starts at (r / inner) * outer_stride + (r % inner) * inner_stride elements.
+// `layout` holds rows, inner, outer_stride and inner_stride, as the kernels take it.
 struct Rows {
-  int64_t rows;
-  int64_t inner;
-  int64_t outer_stride;
-  int64_t inner_stride;
+  int64_t layout[4];
   int64_t length;
+
+  int64_t count() const { return layout[0]; }
 };
 
 // The last dimension must be contiguous, the leading ones must collapse into two: what slices and head views of a fused
@@ -109,7 +107,8 @@ struct Rows {
 inline Rows rows_of(const char* op, const char* name, const Tensor& t) {
   const int64_t dims = t.dim();
   if (dims == 0) fail(op, std::string(name) + " must have at least one dimension, but is a scalar");
-  Rows result{1, 1, 0, 0, t.size(dims - 1)};
+  Rows result{{1, 1, 0, 0}, t.size(dims - 1)};
+  int64_t& rows = result.layout[0];
   if (result.length > 1 && t.stride(dims - 1) != 1) {
     fail(op, std::string(name) + " must be contiguous in its last dimension, but has stride " +
                  std::to_string(t.stride(dims - 1)) + " there: call .contiguous()");
@@ -122,7 +121,7 @@ inline Rows rows_of(const char* op, const char* name, const Tensor& t) {
   int used = 0;
   for (int64_t d = dims - 2; d >= 0; --d) {
     const int64_t size = t.size(d), stride = t.stride(d);
-    result.rows *= size;
+    rows *= size;
     if (size == 1) continue;
     if (used > 0 && stride == level[used - 1].size * level[used - 1].stride) {
       level[used - 1].size *= size;
@@ -133,10 +132,10 @@ inline Rows rows_of(const char* op, const char* name, const Tensor& t) {
       fail(op, std::string(name) + " has strides that do not collapse into two levels of rows: call .contiguous()");
     }
   }
-  if (t.numel() == 0) result.rows = 0;
-  result.inner = used < 2 ? result.rows : level[0].size;
-  result.inner_stride = level[0].stride;
-  result.outer_stride = level[1].stride;
+  if (t.numel() == 0) rows = 0;
+  result.layout[1] = used < 2 ? rows : level[0].size;
+  result.layout[2] = level[1].stride;
+  result.layout[3] = level[0].stride;
   return result;
 }
 
@@ -157,8 +156,8 @@ inline Tensor empty_contiguous_like(const Tensor& like) {
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
   AtenTensorHandle handle = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dims, sizes.data(), strides.data(), dtype, device_type,
-                                                  like.get_device_index(), &handle));
+  TORCH_ERROR_CODE_CHECK(
+      aoti_torch_empty_strided(dims, sizes.data(), strides.data(), dtype, device_type, like.get_device_index(), &handle));
   return Tensor(handle);
 }
 

@@ -3,11 +3,11 @@
 #include "tensors.h"
 
 #if defined(CUDA_KERNEL)
-const char* rmsnorm_launch(void* out, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
-                           int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype, void* stream);
+const char* rmsnorm_launch(void* out, const void* x, const void* weight, const int64_t* x_rows, int64_t n, float eps,
+                           float weight_offset, int dtype, void* stream);
 #else
-void rmsnorm_cpu(void* out, const void* x, const void* weight, int64_t rows, int64_t inner, int64_t outer_stride,
-                 int64_t inner_stride, int64_t n, float eps, float weight_offset, int dtype);
+void rmsnorm_cpu(void* out, const void* x, const void* weight, const int64_t* x_rows, int64_t n, float eps, float weight_offset,
+                 int dtype);
 #endif
 
 namespace {
@@ -24,16 +24,16 @@ Tensor rmsnorm(Tensor x, std::optional<Tensor> weight, double eps, double weight
     tensors::expect_vector(kOp, "weight", *weight, rows.length);
   }
   Tensor out = tensors::empty_contiguous_like(x);
-  if (rows.rows == 0) return out;
+  if (rows.count() == 0) return out;
   const void* scale = weight ? weight->data_ptr() : nullptr;
 #if defined(CUDA_KERNEL)
   const tensors::Launch launch(x);
   tensors::expect_launched(
-      kOp, rmsnorm_launch(out.data_ptr(), x.data_ptr(), scale, rows.rows, rows.inner, rows.outer_stride, rows.inner_stride,
-                          rows.length, static_cast<float>(eps), static_cast<float>(weight_offset), dtype, launch.stream));
+      kOp, rmsnorm_launch(out.data_ptr(), x.data_ptr(), scale, rows.layout, rows.length, static_cast<float>(eps),
+                          static_cast<float>(weight_offset), dtype, launch.stream));
 #else
-  rmsnorm_cpu(out.data_ptr(), x.data_ptr(), scale, rows.rows, rows.inner, rows.outer_stride, rows.inner_stride, rows.length,
-              static_cast<float>(eps), static_cast<float>(weight_offset), dtype);
+  rmsnorm_cpu(out.data_ptr(), x.data_ptr(), scale, rows.layout, rows.length, static_cast<float>(eps),
+              static_cast<float>(weight_offset), dtype);
 #endif
   return out;
 }

@@ -22,7 +22,7 @@ def add_rmsnorm(
     """``residual += x``, in place, then ``residual / sqrt(mean(residual**2, -1) + eps) * (weight + weight_offset)``.
 
     `x` has any shape and dtype float32, float16 or bfloat16; its last dimension, of n elements, is contiguous. `residual` has
-    the shape and dtype of `x`, is contiguous and shares no memory with it. `weight` has shape (n,) and the dtype of `x`;
+    the shape and dtype of `x`, contiguous rows and shares no memory with it. `weight` has shape (n,) and the dtype of `x`;
     without it the factor is 1. The sum is rounded before it is normalised; the rest is computed in float32 and rounded once.
     Returns a new contiguous tensor like `x`. Forward only: raises RuntimeError where a gradient would be asked for.
     """

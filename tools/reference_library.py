@@ -137,7 +137,9 @@ def _overview(found: Guide) -> str:
     lines = [f"# {found.title}", f"{found.summary}. Applies to: {found.applies_to}."]
     if found.intro:
         lines.append(found.intro)
-    lines.append("\n".join(["Sections:", *(f"- {s.slug}: {s.title} ({s.tokens} tokens)" for s in found.sections.values())]))
+    lines.append(
+        "\n".join(["Sections:", *(f"- {s.slug}: {s.title} (about {s.tokens} tokens)" for s in found.sections.values())])
+    )
     lines.append(_next_line(found))
     return "\n\n".join(lines)
 

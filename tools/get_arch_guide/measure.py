@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,23 @@ def _named(device: Gpu, arch: Arch) -> bool:
 
 def _properties(python: Path, uuid: str) -> dict[str, Any]:
     try:
-        done = subprocess.run(
-            [str(python), "-c", _PROPERTIES, uuid], capture_output=True, text=True, timeout=PROPERTIES_TIMEOUT_S, check=False
-        )
+        return dict(properties(python, uuid))
     except subprocess.TimeoutExpired:
         return {"properties": f"unknown: {python.name} with torch did not answer within {PROPERTIES_TIMEOUT_S} s"}
     except OSError as error:
+        return {"properties": f"unknown: {error.strerror}"}
+    except ValueError as error:
         return {"properties": f"unknown: {error}"}
+
+
+@cache
+def properties(python: Path, uuid: str) -> dict[str, Any]:
+    """What `python`'s torch says of the device: sizes in bytes, counts as named. An answer is remembered for the life of this
+    process, since importing torch takes seconds. Raises TimeoutExpired, OSError, or ValueError with torch's own words."""
+    argv = [str(python), "-c", _PROPERTIES, uuid]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PROPERTIES_TIMEOUT_S, check=False)
     try:
-        answer = json.loads(done.stdout)
+        answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        return {"properties": f"unknown: {summarise(done.stderr[-300:]) or 'torch sees no such device'}"}
-    return answer if isinstance(answer, dict) else {}
+        raise ValueError(summarise(done.stderr[-300:]) or "torch sees no such device") from None
+    return answer

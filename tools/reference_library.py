@@ -111,12 +111,13 @@ def read(uri: str | None = None, section: str | None = None) -> Reference:
     return _section(found, wanted) if wanted else Reference(found.uri, found.title, _overview(found))
 
 
-def uris() -> list[tuple[str, str]]:
-    """Every URI that `read` serves, with its title: the index, guides, sections, GPUs."""
+def uris(*, sections: bool = False) -> list[tuple[str, str]]:
+    """What `read` serves, as (URI, title): the index, guides, GPUs; with `sections` every section after its guide too."""
     found = [(ROOT_URI, "Index of the guides")]
     for g in _guides().values():
         found.append((g.uri, g.title))
-        found += [(f"{g.uri}/{s.slug}", f"{g.title}: {s.title}") for s in g.sections.values()]
+        if sections:
+            found += [(f"{g.uri}/{s.slug}", f"{g.title}: {s.title}") for s in g.sections.values()]
     return found + [(f"{ARCH_URI}/{a.key}", a.name) for a in archs.all_archs()]
 
 

@@ -84,7 +84,7 @@ def test_every_reference_is_two_steps_from_the_index() -> None:
         reached |= {f"{overview.uri}/{slug}" for slug in re.findall(r"(?m)^- ([a-z0-9-]+): .* tokens\)$", overview.text)}
     rows = re.findall(r"(?m)^\| ([a-z0-9-]+) \|", reference_library.read("gpus", "table").text)
     reached |= {f"{reference_library.ARCH_URI}/{key}" for key in rows}
-    assert {uri for uri, _ in reference_library.uris()} <= reached
+    assert {uri for uri, _ in reference_library.uris(sections=True)} <= reached
 
 
 def test_the_table_of_gpus_is_specs_toml() -> None:
@@ -98,7 +98,7 @@ def test_the_table_of_gpus_is_specs_toml() -> None:
         assert rows[arch.key] == [arch.compute_capability, *numbers, arch.target]
 
 
-@pytest.mark.parametrize("uri", [uri for uri, _ in reference_library.uris()])
+@pytest.mark.parametrize("uri", [uri for uri, _ in reference_library.uris(sections=True)])
 def test_no_answer_is_over_10_kb(uri: str) -> None:
     assert len(reference_library.read(uri).text.encode()) < 10_000
 

@@ -8,7 +8,7 @@ import pytest
 
 from kernelwright.tools import archs, reference_library
 
-TEXTS = {uri: reference_library.read(uri).text for uri, _ in reference_library.uris()}
+TEXTS = {uri: reference_library.read(uri).text for uri, _ in reference_library.uris(sections=True)}
 
 MISTAKES = {
     "H100 has 228 KB of shared memory an SM, not 192": r"H[12]00[^|\n]{0,60}\b192 KB|192 ?\* ?1024",

@@ -1,0 +1,36 @@
+"""LayerNorm over the last dimension, in one pass over the data."""
+
+import torch
+
+from ._ops import add_op_namespace_prefix, ops
+
+_layernorm = ops.layernorm.default
+
+
+@torch.library.register_fake(add_op_namespace_prefix("layernorm"))
+def _(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float) -> torch.Tensor:
+    return x.new_empty(x.shape)
+
+
+def layernorm(
+    x: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """``(x - mean(x)) / sqrt(var(x) + eps) * weight + bias`` over the last dimension, computed in float32 and rounded once.
+
+    `x` has any shape and dtype float32, float16 or bfloat16; its last dimension, of n elements, is contiguous. `weight` and
+    `bias` have shape (n,) and the dtype of `x`; without them the factor is 1 and the summand 0. Returns a new contiguous tensor
+    like `x`. Forward only: raises RuntimeError where a gradient would be asked for.
+    """
+    if torch.is_grad_enabled():
+        for name, tensor in (("x", x), ("weight", weight), ("bias", bias)):
+            if tensor is not None and tensor.requires_grad:
+                raise RuntimeError(f"layernorm: {name} requires grad, but there is no backward: call it under torch.no_grad()")
+    return _layernorm(x, weight, bias, eps)
+
+
+from . import layers  # noqa: E402 - layers use the function above
+
+__all__ = ["layernorm", "layers"]

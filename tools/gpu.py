@@ -90,10 +90,11 @@ def lock_folder() -> Path:
 
 
 @contextlib.contextmanager
-def lock(folder: Path, progress: Progress = silent) -> Iterator[None]:
-    """Hold the GPU alone, across processes and users that name the same `folder`; first come, first served.
+def lock(folder: Path, progress: Progress = silent, what: str = "GPU") -> Iterator[None]:
+    """Hold the GPU, or `what` else is measured on, alone, across processes and users that name the same `folder`.
 
-    A holder that dies gives its place up, because the places are file locks. While waiting, `progress` hears the position.
+    First come, first served. A holder that dies gives its place up, because the places are file locks. While waiting,
+    `progress` hears the position.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ticket, path, number = _draw(folder)
@@ -102,7 +103,7 @@ def lock(folder: Path, progress: Progress = silent) -> Iterator[None]:
         while ahead := _ahead(folder, number):
             if ahead != position or time.monotonic() - said > REPORT_S:
                 said, position = time.monotonic(), ahead
-                progress("queued", f"waiting for the GPU, {ahead} ahead")
+                progress("queued", f"waiting for the {what}, {ahead} ahead")
             # A blocking flock would be the event, but it could neither be cancelled nor tell the position meanwhile.
             time.sleep(POLL_S)
         yield

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, cast
 
-from kernelwright.tools.run_benchmark.request import JUDGE, THREADS
+from kernelwright.tools.run_benchmark.request import JUDGE, STEADY
 from kernelwright.tools.sandbox import Box
 from kernelwright.tools.sandbox.box import environment
 from kernelwright.tools.tool import Context, ErrorCode, ToolError
@@ -20,7 +20,7 @@ def judge(request: dict[str, Any], context: Context) -> dict[str, Any]:
     asked = context.folder / "request.json"
     asked.write_text(json.dumps(request), encoding="utf-8")
     argv = [str(context.host_python), "-B", str(JUDGE / "start.py"), "judge", str(asked)]
-    box = Box(gpu=request["device"] == "cuda", env=THREADS)
+    box = Box(gpu=request["device"] == "cuda", env=STEADY)
     with context.log.open("ab") as log:
         process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=environment(argv, box, "/tmp")

@@ -23,8 +23,9 @@ ALLOW_UNSANDBOXED = "KERNELWRIGHT_ALLOW_UNSANDBOXED"
 JOB_S = 1800.0
 COMPILE_S = {"cpu": 60.0, "cuda": 150.0}
 MOST_ARGUMENTS = 8
-# Idle OpenMP threads of one process would otherwise spin for a millisecond on the cores that the next one is timed on.
-THREADS = {"GOMP_SPINCOUNT": "10000"}
+# Idle OpenMP threads of one process would otherwise spin for a millisecond on the cores that the next one is timed on, and
+# memory that goes back to the kernel between two calls would make the next one pay for its pages.
+STEADY = {"GOMP_SPINCOUNT": "10000", "MALLOC_TRIM_THRESHOLD_": str(4 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 # Which rate of specs.toml bounds the operations of a dtype: the fastest that such numbers can go through.
 PEAK = {"float32": "tf32_tflops", "bfloat16": "bf16_tflops", "float16": "bf16_tflops"}
 
@@ -107,7 +108,7 @@ def _command(
     box = Box(
         read_only=(JUDGE, *read_only),
         writable=writable,
-        env={**THREADS, **(env or {})},
+        env={**STEADY, **(env or {})},
         gpu=gpu,
         limits=Limits(wall_s=JOB_S, memory_bytes=memory, processes=1024, file_bytes=4 << 30),
         tier=tier(),

@@ -40,7 +40,7 @@ def run(args: BenchmarkArgs, context: Context) -> BenchmarkResult:
     if built.status != "ok" or built.artifact is None:
         return _not_built(built, project, context)
     subject = _subject(args, project, built)
-    with gpu.lock(gpu.lock_folder() / subject.device, context.progress):
+    with gpu.lock(gpu.lock_folder() / subject.device, context.progress, "GPU" if subject.gpu else "processor"):
         before = gpu.state(subject.gpu.uuid) if subject.gpu else {}
         said = judge(request.build(args, context, subject), context)
         after = gpu.state(subject.gpu.uuid) if subject.gpu else {}

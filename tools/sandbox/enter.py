@@ -20,8 +20,8 @@ from kernelwright.tools.tool import ToolError
 def available_tier() -> Tier:
     """The strongest tier that works here, tried out once for each process."""
     for tier in ("bubblewrap", "landlock"):
-        if _works(tier):  # type: ignore[arg-type]
-            return tier  # type: ignore[return-value]
+        if _works(tier):
+            return tier
     return "none"
 
 

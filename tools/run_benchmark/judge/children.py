@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from .arena import Arena
@@ -39,6 +41,7 @@ class Child:
 
     def __init__(self, role: str, command: Sequence[str], arenas: Sequence[Arena]) -> None:
         self.role = role
+        self.pids: list[int] = []
         ours_read, theirs_write = os.pipe()
         theirs_read, ours_write = os.pipe()
         fds = [theirs_read, theirs_write, *(arena.fd for arena in arenas)]
@@ -85,8 +88,8 @@ class Child:
             self.close()
             raise ChildFailedError(self.role, "protocol", "answered something it was not asked")
         if "error" in reply:
-            error = reply["error"]
-            raise ChildRaisedError(self.role, *(str(error.get(k, "")) for k in ("kind", "text", "trace")))
+            raised = reply["error"]
+            raise ChildRaisedError(self.role, *(str(raised.get(k, "")) for k in ("kind", "text", "trace")))
         return reply
 
     def _too_late(self, how: str, timeout_s: float) -> str:
@@ -107,6 +110,12 @@ class Child:
         detail = f"died of signal {signal}" if signal else f"ended its process with status {code}"
         return ChildFailedError(self.role, "signal" if signal else "exited", detail + (f": {tail}" if tail else ""))
 
+    def cpu_seconds(self) -> float:
+        """Processor time that everything in this child has used so far, as the kernel counts it."""
+        if not self.pids:
+            self.pids = below(self.process.pid)
+        return sum(map(thread_seconds, self.pids))
+
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
@@ -121,6 +130,29 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def below(pid: int) -> list[int]:
+    """Processes that came of `pid`, itself included."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
+def thread_seconds(pid: int) -> float:
+    """Processor time of all living threads of one process."""
+    total = 0
+    with contextlib.suppress(OSError, ValueError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 class Output(threading.Thread):

@@ -30,9 +30,11 @@ class Pace:
 
 @dataclass
 class Samples:
-    """Seconds of one call, sample by sample, by the judge's clock and by the device's events (empty without a GPU)."""
+    """Seconds of one call, sample by sample: by the judge's clock, by the device's events (empty without a GPU), and of
+    processor time (empty with one)."""
 
     judge: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     events: list[float] = field(default_factory=list)
     miscounted: int = 0
 
@@ -70,9 +72,12 @@ def find_pace(child: Child, name: str, sets: int, target_s: float) -> Pace:
 def sample(child: Child, name: str, pace: Pace, into: Samples) -> None:
     """One slope."""
     few_s, few = timed(child, "rounds", name=name, count=pace.few)
+    used = child.cpu_seconds()
     many_s, many = timed(child, "rounds", name=name, count=pace.many)
     calls = (pace.many - pace.few) * pace.sets
     into.judge.append((many_s - few_s) / calls)
+    if "event_ms" not in many:
+        into.processor.append((child.cpu_seconds() - used) / pace.many / pace.sets)
     if "event_ms" in many:
         into.events.append((many["event_ms"] - few["event_ms"]) / 1e3 / calls)
     into.miscounted += (few["rounds"] != pace.few) + (many["rounds"] != pace.many)

@@ -55,14 +55,14 @@ def measure(got: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> Er
         return Errors(float(wrong > 0), wrong / max(1, got.numel()))
     limit = torch.finfo(dtype).max
     total, square, misplaced = 0, 0.0, 0
-    for e in expected.split(CHUNK):
+    for e in _chunks(expected):
         e64 = e.double()
         finite = e64.abs() <= limit
         total += int(finite.sum())
         square += float(torch.where(finite, e64, 0.0).square().sum())
     rms = (square / total) ** 0.5 if total else 0.0
     worst, distance = 0.0, 0.0
-    for g, e in zip(got.split(CHUNK), expected.split(CHUNK), strict=True):
+    for g, e in zip(_chunks(got), _chunks(expected), strict=True):
         g64, e64 = g.double(), e.double()
         finite = e64.abs() <= limit
         misplaced += int((torch.isfinite(g64) != finite).sum()) + _other_kind(g64, e64, finite, limit)
@@ -73,6 +73,10 @@ def measure(got: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> Er
         distance += float(difference.square().sum())
     overall = (distance / square) ** 0.5 if square else float("inf") if distance else 0.0
     return Errors(worst, overall, misplaced)
+
+
+def _chunks(flat: torch.Tensor) -> list[torch.Tensor]:
+    return [flat[start : start + CHUNK] for start in range(0, flat.numel(), CHUNK)]
 
 
 def _other_kind(got: torch.Tensor, expected: torch.Tensor, finite: torch.Tensor, limit: float) -> int:

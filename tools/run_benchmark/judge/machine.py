@@ -20,6 +20,7 @@ _Event, _Stream, _Graph, _capture, _on_stream = (
     torch.cuda.stream,
 )
 _replay = torch.cuda.CUDAGraph.replay
+_record, _elapsed_time = torch.cuda.Event.record, torch.cuda.Event.elapsed_time
 _current_stream = torch.cuda.current_stream
 
 Args = tuple[Any, ...]
@@ -70,7 +71,7 @@ class Cuda:
     name = "cuda"
 
     def __init__(self) -> None:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
 
     def synchronize(self) -> None:
         """Wait for the whole device, every stream of it."""
@@ -79,7 +80,7 @@ class Cuda:
     def capture(self, track: Track, sets: Sequence[Args]) -> str:
         """Capture one call for each set and a count at the end; returns why not, and then calls are timed one by one."""
         track.graph, track.returned = None, []
-        side = _Stream()
+        side = _Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(_current_stream())
         with _on_stream(side):
             for args in sets[:3]:
@@ -106,9 +107,9 @@ class Cuda:
 
     def rounds(self, track: Track, sets: Sequence[Args], count: int) -> dict[str, Any]:
         """Replay the graph `count` times, or call all sets in order where there is none; waited for."""
-        start, end = _Event(enable_timing=True), _Event(enable_timing=True)
+        start, end = (_Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         before = int(track.counter) if track.graph is not None and track.counter is not None else 0
-        start.record()
+        _record(start)
         if track.graph is not None:
             for _ in range(count):
                 _replay(track.graph)
@@ -116,10 +117,10 @@ class Cuda:
             for _ in range(count):
                 for index, args in enumerate(sets):
                     track.returned[index] = track.call(*args)
-        end.record()
+        _record(end)
         _synchronize()
         done = int(track.counter) - before if track.graph is not None and track.counter is not None else count
-        return {"rounds": done, "event_ms": float(start.elapsed_time(end))}
+        return {"rounds": done, "event_ms": float(_elapsed_time(start, end))}
 
     def eager(self, track: Track, args: Args, count: int) -> None:
         """`count` single calls, each waited for."""
@@ -151,10 +152,10 @@ def _sparse(bits: torch.Tensor, offset: int) -> torch.Tensor:
 
 
 def as_integers(tensor: torch.Tensor) -> torch.Tensor:
-    """The bits of a tensor as a flat one of integers of the same width."""
-    widths = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    flat = tensor.detach().contiguous().reshape(-1)
-    return flat.view(widths[flat.element_size()])
+    """The bits of a tensor as a flat one of the widest integers that divide it, which are the quickest to sum."""
+    octets = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    size = octets.numel()
+    return octets.view(torch.int64) if size % 8 == 0 else octets.view(torch.int16) if size % 2 == 0 else octets
 
 
 def poison(sizes: Sequence[int], device: str) -> None:
@@ -169,29 +170,39 @@ def poison_tensor(tensor: torch.Tensor) -> None:
     if tensor.is_floating_point():
         tensor.fill_(float("nan"))
     elif tensor.is_contiguous():
-        as_integers(tensor).fill_(255 if tensor.element_size() == 1 else -1)
+        tensor.view(-1).view(torch.uint8).fill_(255)
 
 
-def device_times(run: Callable[[], None], cuda: bool) -> list[dict[str, Any]]:
-    """What ran during `run` by the profiler: each kernel, or on the CPU each operator, with its calls and own microseconds."""
+def what_ran(run: Callable[[], None], cuda: bool) -> dict[str, Any]:
+    """What ran during `run` by torch's profiler, times in microseconds.
+
+    `operators`: torch's operators, each with the time of the kernels it launched itself (on the CPU its own time);
+    `kernels`: what ran on the GPU; `busy_us`: how long anything ran there; `wall_us`: how long `run` took.
+    """
     from torch.profiler import ProfilerActivity, profile
 
-    activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA] if cuda else [ProfilerActivity.CPU]
-    with profile(activities=activities) as prof:
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as prof:
+        started = _perf_counter()
         run()
         if cuda:
             _synchronize()
-    rows = []
+        wall = _perf_counter() - started
+    operators: list[dict[str, Any]] = []
+    kernels: list[dict[str, Any]] = []
     for event in prof.key_averages():
-        own = event.self_device_time_total if cuda else event.self_cpu_time_total
         on_device = str(event.device_type).endswith("CUDA")
-        # On a GPU the operators' rows repeat the time of their kernels.
-        if cuda != on_device:
-            continue
-        rows.append({"name": str(event.key)[:200], "calls": int(event.count), "us": float(own)})
-    return rows
+        own = event.self_device_time_total if cuda else event.self_cpu_time_total
+        row = {"name": str(event.key)[:200], "calls": int(event.count), "us": float(own)}
+        (kernels if on_device else operators).append(row)
+    spans = [
+        (float(e.time_range.start), float(e.time_range.end)) for e in prof.events() or [] if str(e.device_type).endswith("CUDA")
+    ]
+    return {"operators": operators, "kernels": kernels, "busy_us": _covered(spans), "wall_us": wall * 1e6}
 
 
-def now() -> float:
-    """Seconds on the untouched clock."""
-    return _perf_counter()
+def _covered(spans: Sequence[tuple[float, float]]) -> float:
+    total, until = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return total

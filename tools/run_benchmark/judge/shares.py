@@ -15,51 +15,48 @@ IDLE = re.compile(
     r"fill_|resize_|item|_local_scalar_dense|lift_fresh|set_|unbind|narrow|split|chunk|flatten|unflatten|result_type)$"
 )
 MOVES = re.compile(r"^(Memcpy|Memset)", re.IGNORECASE)
-TORCH_KERNEL = re.compile(
-    r"at::native|at_cuda_detail|cutlass|cublas|cudnn|gemm|ampere_|sm\d\d_xmma|nvjet|flash_fwd|fmha|pytorch_flash"
-)
+# Kernels of the vendor's libraries, however they were launched.
+LIBRARY = re.compile(r"cublas|cudnn|nvjet|sm\d\d_xmma|ampere_\w*gemm|pytorch_flash|fmha_cutlass")
 DOMINANT = 0.5
-SHORTER = 1.3
+LONGER = 1.3
+MOST_LISTED = 12
 
 
 def check_shares(trial: Trial, row: Row, call_s: float) -> None:
     """Record what ran. Torch's own kernels doing most of the work are suspicious, as is more device time than the clock saw."""
     try:
-        reply = trial.candidate.ask("profile", CALL_S * 2, name="candidate")
+        ran = trial.candidate.ask("profile", CALL_S * 2, name="candidate")
     except ChildRaisedError as error:
         trial.findings.note(f"What runs inside a call could not be listed: {error.kind}.")
         return
-    rows, calls = reply["rows"], max(1, reply["calls"])
-    row.times["ran"] = sorted(
-        ({"name": r["name"], "calls": r["calls"] / calls, "us": r["us"] / calls} for r in rows), key=lambda r: -r["us"]
-    )[:12]
-    torch_us = sum(r["us"] for r in rows if _is_torchs(r["name"], trial.device))
-    whole = sum(r["us"] for r in rows if not MOVES.match(r["name"])) if trial.device == "cuda" else reply["wall_us"]
-    share = torch_us / whole if whole > 0 else 0.0
-    row.times["torch_share"] = share
+    cuda, calls = trial.device == "cuda", max(1, ran["calls"])
+    computing = [r for r in ran["operators"] if r["name"].startswith("aten::") and not IDLE.match(r["name"]) and r["us"] > 0]
+    kernels = [r for r in ran["kernels"] if not MOVES.match(r["name"])]
+    library = [r for r in kernels if LIBRARY.search(r["name"])]
+    row.times["ran"] = _per_call(ran["kernels"] if cuda else ran["operators"], calls)
+    whole = sum(r["us"] for r in kernels) if cuda else ran["wall_us"]
+    # A library's kernel that an operator launched stands in both lists.
+    foreign = max(sum(r["us"] for r in computing), sum(r["us"] for r in library))
+    share = foreign / whole if whole > 0 else 0.0
+    row.times["torch_share"] = round(share, 4)
     if share > DOMINANT:
-        names = ", ".join(_short(r) for r in row.times["ran"] if _is_torchs(r["name"], trial.device))[:160]
+        names = ", ".join(r["name"] for r in _per_call(computing + library, calls)[:4])[:200]
         trial.findings.add(
-            "suspicious", "fallback", f"At {row.config} torch's own operators do {100 * share:.0f} % of the work: {names}."
+            "suspicious",
+            "fallback",
+            f"At {row.config} operators of torch or of a vendor's library do {100 * share:.0f} % of the work: {names}.",
         )
-    if trial.device == "cuda" and whole > 0:
-        profiled = whole / calls
-        row.times["profiled_us"] = profiled
-        # Kernels that overlap on several streams add up to more than the time they take together.
-        if profiled > SHORTER * call_s * 1e6 + 2.0:
+    if cuda:
+        row.times["profiled_us"] = ran["busy_us"] / calls
+        if ran["busy_us"] / calls > LONGER * call_s * 1e6 + 2.0:
             trial.findings.add(
                 "suspicious",
                 "clock",
-                f"At {row.config} the kernels of one call run {profiled:.1f} us by the profiler, "
+                f"At {row.config} the GPU works {ran['busy_us'] / calls:.1f} us for one call by the profiler, "
                 f"the clock says {call_s * 1e6:.1f} us.",
             )
 
 
-def _is_torchs(name: str, device: str) -> bool:
-    if device == "cuda":
-        return bool(TORCH_KERNEL.search(name))
-    return name.startswith("aten::") and not IDLE.match(name)
-
-
-def _short(row: dict[str, Any]) -> str:
-    return re.sub(r"<.*", "", row["name"]).removeprefix("void ")
+def _per_call(rows: list[dict[str, Any]], calls: int) -> list[dict[str, Any]]:
+    found = [{"name": r["name"], "calls": r["calls"] / calls, "us": round(r["us"] / calls, 3)} for r in rows if r["us"] > 0]
+    return sorted(found, key=lambda r: -r["us"])[:MOST_LISTED]

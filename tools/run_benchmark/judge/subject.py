@@ -161,7 +161,7 @@ class Subject:
         real = [t.clone() for t in held]
         for t in held:
             t.fill_(float("nan"))
-        torch.cuda._sleep(SPIN_CYCLES)
+        torch.cuda._sleep(SPIN_CYCLES)  # type: ignore[no-untyped-call]
         for t, value in zip(held, real, strict=True):
             t.copy_(value)
 
@@ -204,26 +204,18 @@ class Subject:
         return {}
 
     def profile(self, name: str) -> Message:
-        """What runs on the device, or on the host as torch's operators, during one call of each of the first sets."""
-        sets, track = self.prepared[:PROFILED_SETS], self.tracks[name]
-        started = machines.now()
+        """What runs during one call of each of the first sets; see `what_ran`."""
+        sets, call = self.prepared[:PROFILED_SETS], self.tracks[name].call
 
         def run() -> None:
-            nonlocal started
-            started = machines.now()
             for args in sets:
-                track.call(*args)
+                call(*args)
 
-        rows = machines.device_times(run, self.machine.name == "cuda")
-        return {"rows": rows, "wall_us": (machines.now() - started) * 1e6, "calls": len(sets)}
+        return {**machines.what_ran(run, self.machine.name == "cuda"), "calls": len(sets)}
 
     def changes(self) -> Message:
         """What the agent's code changed in this process beside its own."""
         return {"changes": self.watch.changes() if self.watch else []}
-
-    def memory(self) -> Message:
-        """Free bytes of the GPU."""
-        return {"free": torch.cuda.mem_get_info()[0] if self.machine.name == "cuda" else 0}
 
 
 def _as_tuple(value: Any) -> Args:
@@ -279,7 +271,5 @@ def main(arguments: list[str]) -> int:
     """Serve the judge over the descriptors that ``arguments[0]`` names."""
     wire, (inputs, out) = connect(arguments[0])
     subject = Subject(inputs, out)
-    names = (
-        "start load_package load_baselines warm place drop call capture blank rounds digest fetch eager profile changes memory"
-    )
+    names = "start load_package load_baselines warm place drop call capture blank rounds digest fetch eager profile changes"
     return serve(wire, {name: getattr(subject, name) for name in names.split()})

@@ -12,10 +12,12 @@ from .children import Child, ChildFailedError, ChildRaisedError
 from .clock import Pace, Samples, eager_wall, find_pace, sample
 from .fresh import check_fresh
 from .shares import check_shares
-from .trial import CALL_S, Row, Trial, emit
+from .trial import CALL_S, BrokenProblemError, Row, Trial, emit
 
 PLACE_S = 120.0
 FEWEST_SAMPLES = 3
+# Which configs are looked into with the profiler is drawn, because starting it takes seconds on the CPU.
+MOST_PROFILED = {"cpu": 2, "cuda": 8}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ CUDA = Effort(target_s=0.006, samples=11, budget_s=2.0, pass_s=0.002, most_sets=
 GUESSED_BANDWIDTH = {"cpu": 1e10, "cuda": 4e12}
 # Beyond these the candidate's own events contradict the judge's clock, or noise hides the answer.
 EVENTS_APART, EVENTS_APART_S = 0.05, 3e-7
-SCATTER = {"cpu": 0.25, "cuda": 0.10}
+SCATTER = {"cpu": 0.5, "cuda": 0.10}
 # No memory system moves more than this multiple of its copy bandwidth, which reads and writes by turns.
 CEILING = {"cpu": 6.0, "cuda": 1.2}
 
@@ -45,6 +47,7 @@ CEILING = {"cpu": 6.0, "cuda": 1.2}
 def time_all(trial: Trial) -> None:
     """Time every config that is right so far."""
     rows = [row for row in trial.rows if row.correct]
+    trial.profiled = trial.random.sample(rows, min(MOST_PROFILED[trial.device], len(rows)))
     for number, row in enumerate(rows):
         emit("progress", stage="timing", message=str(row.config), fraction=0.5 + 0.45 * number / max(1, len(rows)))
         try:
@@ -53,7 +56,15 @@ def time_all(trial: Trial) -> None:
             if error.role == "candidate":
                 candidate_failed(trial, row.config, error)
                 return
-            raise
+            if error.role == "reference":
+                raise BrokenProblemError(f"problem.py at {row.config}: its process {error.detail}", "") from None
+            _lose_baselines(trial, error)
+
+
+def _lose_baselines(trial: Trial, error: ChildFailedError) -> None:
+    lost = ["compile"] if error.role == "compile" else [name for name in trial.request["baselines"] if name != "compile"]
+    for name in lost:
+        trial.absent[name] = f"its process {error.detail}"
 
 
 class Timing:
@@ -82,15 +93,19 @@ class Timing:
         self.report()
         child, samples, _pace = self.tracks["candidate"]
         check_fresh(trial, row, sets, samples)
-        check_shares(trial, row, samples.summary()[0])
+        if row in trial.profiled:
+            check_shares(trial, row, samples.summary()[0])
         for child, _names in self.subjects():
             child.ask("drop", CALL_S)
 
     def take_samples(self) -> None:
         """Sample all tracks in turn, in an order that changes, until there are enough or time is up."""
         until = time.monotonic() + self.effort.budget_s
-        for taken in range(self.effort.samples):
-            if taken >= FEWEST_SAMPLES and time.monotonic() > until:
+        own = self.tracks["candidate"][1]
+        for taken in range(2 * self.effort.samples):
+            late = taken >= FEWEST_SAMPLES and time.monotonic() > until
+            enough = taken >= self.effort.samples and own.scatter() <= SCATTER[self.trial.device] / 2
+            if late or enough:
                 return
             names = list(self.tracks)
             self.trial.random.shuffle(names)
@@ -112,13 +127,12 @@ class Timing:
     def count_sets(self) -> int:
         """Enough sets to pass the last-level cache three times and to make one pass last; no more than memory holds."""
         effort, request = self.effort, self.trial.request
-        moved = max(1.0, self.row.times["bytes"], float(self.size))
+        moved: float = max(1.0, self.row.times["bytes"], float(self.size))
         # The last level of a processor's cache is shared with all else that runs there: nothing keeps it cold or warm.
         cold = math.ceil(3 * request["cache_bytes"] / moved) if self.trial.device == "cuda" else 1
         lasting = math.ceil(effort.pass_s * GUESSED_BANDWIDTH[self.trial.device] / moved)
         budget = min(effort.most_bytes, request["set_bytes"])
-        room = int(budget // (2 * moved))
-        return max(1, min(max(cold, lasting), effort.most_sets, room))
+        return max(1, min(max(cold, lasting), effort.most_sets, int(budget / (2 * moved))))
 
     def ready(self, child: Child, names: list[str], args: list[Any], sets: int) -> None:
         """Place the inputs and make each track ready; a baseline that fails becomes absent."""
@@ -202,7 +216,7 @@ def _packed_bytes(arg: Any) -> int:
         return 0
     widths = {"64": 8, "32": 4, "16": 2}
     width = next((size for digits, size in widths.items() if value["dtype"].endswith(digits)), 1)
-    return width * math.prod(value["shape"])
+    return width * int(math.prod(value["shape"]))
 
 
 def _median(values: list[float]) -> float:

@@ -63,6 +63,7 @@ class Trial:
         self.random = random.Random(self.seed)
         self.findings = Findings()
         self.rows: list[Row] = []
+        self.profiled: list[Row] = []
         self.cases: list[dict[str, Any]] = []
         self.method: dict[str, Any] = {}
         self.absent: dict[str, str] = {}

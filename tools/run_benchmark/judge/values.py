@@ -19,7 +19,8 @@ class UntransportableError(Exception):
 def pack(value: Any, arena: Arena, depth: int = 0) -> Any:
     """`value` as JSON, its tensors in `arena`. Tensors, numbers, strings, None, dtypes, devices, lists, tuples go through."""
     if isinstance(value, torch.Tensor):
-        order = sorted(range(value.dim()), key=lambda d: -value.stride(d))
+        strides = value.stride()
+        order = sorted(range(value.dim()), key=lambda d: -strides[d])
         turned = value.permute(order)
         # A transposed tensor arrives transposed; one with gaps arrives without them.
         if turned.is_contiguous() and not value.is_contiguous():

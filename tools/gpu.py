@@ -82,9 +82,13 @@ def _query(fields: str, uuid: str | None = None) -> list[list[str]]:
 
 def lock_folder() -> Path:
     """Where the queue for this host's GPUs lies, the same for all users and all servers."""
-    folder = Path(tempfile.gettempdir()) / "kernelwright-gpu"
+    return _shared(Path(tempfile.gettempdir()) / "kernelwright-gpu")
+
+
+def _shared(folder: Path) -> Path:
+    # Like /tmp: every user may queue, nobody may take another's place.
     with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o1777)
+        folder.mkdir(parents=True)
         folder.chmod(0o1777)
     return folder
 
@@ -96,7 +100,7 @@ def lock(folder: Path, progress: Progress = silent, what: str = "GPU") -> Iterat
     First come, first served. A holder that dies gives its place up, because the places are file locks. While waiting,
     `progress` hears the position.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _shared(folder)
     ticket, path, number = _draw(folder)
     try:
         said, position = 0.0, -1

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kernelwright.tools.run_benchmark import plot
 from kernelwright.tools.run_benchmark.contract import BenchmarkResult
+from kernelwright.tools.run_benchmark.page import page
 
 FORMAT = 1
 
@@ -16,3 +18,6 @@ def write(folder: Path, name: str, result: BenchmarkResult, said: dict[str, Any]
     data = {"format": FORMAT, "kernel": name, "result": result.model_dump(mode="json"), "judge": said}
     (folder / "report.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
     (folder / "report.md").write_text(result.markdown() + "\n", encoding="utf-8")
+    main = plot.bandwidth(result.rows, said["method"].get("copy_gbps"))
+    (folder / "plot.svg").write_text(main, encoding="utf-8")
+    (folder / "report.html").write_text(page(name, result, said, [main, plot.times(result.rows)]), encoding="utf-8")

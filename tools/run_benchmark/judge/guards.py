@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 # The profiler and the compiler of torch leave notes to themselves in the environment.
-OWN_OF_TORCH = ("TORCH", "KINETO", "TRITON", "PYTORCH", "CUPTI", "CUDA_MODULE_LOADING")
+OWN_OF_TORCH = ("TORCH", "KINETO", "TRITON", "PYTORCH", "CUPTI", "CUDA_MODULE", "DISABLE_CUPTI", "TEARDOWN_CUPTI")
 
 WATCHED: tuple[tuple[str, Any, str], ...] = (
     ("time.perf_counter", time, "perf_counter"),

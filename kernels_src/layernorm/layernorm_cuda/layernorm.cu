@@ -63,31 +63,41 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
       squares = fmaf(difference, difference, squares);
     }
   }
+  const auto fetch = [&](const T* vector, uint4(&into)[kVectors]) {
+#pragma unroll
+    for (int j = 0; j < kVectors; ++j) {
+      const int v = first + j * blockDim.x;
+      if (vector != nullptr && v < vectors) into[j] = rows::load_shared_by_rows(vector + v * kLanes);
+    }
+  };
+  // The one before the last sum, so that its latency hides behind it; there are no registers for the other.
+  uint4 scale[kVectors], shift[kVectors];
+  fetch(weight, scale);
   squares = rows::reduce_row<rows::Add>(squares, scratch[1]);
   if constexpr (kClustered) squares = rows::reduce_cluster<rows::Add>(squares, &slot[1]);
   const float inverse = rsqrtf(squares / static_cast<float>(n) + eps);
+  fetch(bias, shift);
 
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    if (v >= vectors) continue;
     float lane[kLanes], other[kLanes];
     rows::keep_packed(held[j]);
     rows::unpack<T>(held[j], lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) lane[i] = (lane[i] - mean) * inverse;
     if (weight != nullptr) {
-      rows::unpack<T>(rows::load_shared_by_rows(weight + v * kLanes), other);
+      rows::unpack<T>(scale[j], other);
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= other[i];
     }
     if (bias != nullptr) {
-      rows::unpack<T>(rows::load_shared_by_rows(bias + v * kLanes), other);
+      rows::unpack<T>(shift[j], other);
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] += other[i];
     }
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
   if constexpr (kClustered) rows::cluster_wait();
 }
@@ -161,7 +171,6 @@ cudaError_t launch(T* out, const T* x, const T* weight, const T* bias, const Lay
   switch (shape.vectors_per_thread) {
     case 2: return run(layernorm_in_registers<T, 2, false>, length);
     case 4: return run(layernorm_in_registers<T, 4, false>, length);
-    case 8: return run(layernorm_in_registers<T, 8, false>, length);
     default: return run(layernorm_reading_again<T, kLanes>, n);
   }
 }

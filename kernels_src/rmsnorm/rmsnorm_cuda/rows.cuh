@@ -31,6 +31,11 @@ struct Layout {
   // From the four numbers in this order, as the binding passes them.
   static Layout of(const int64_t* four) { return {four[0], four[1], four[2], four[3]}; }
 
+  static Layout one_row() { return {1, 1, 0, 0}; }
+
+  // Whether rows of `n` elements lie end to end, so that they can be taken for one.
+  bool contiguous(int64_t n) const { return inner == rows && (rows == 1 || inner_stride == n); }
+
   __device__ int64_t start(int64_t row) const {
     if (inner == rows) return row * inner_stride;
     const int64_t outer = row / inner;
@@ -121,7 +126,10 @@ __device__ __forceinline__ uint4 load_once(const void* address) {
 
 __device__ __forceinline__ uint4 load_shared_by_rows(const void* address) { return __ldg(static_cast<const uint4*>(address)); }
 
-__device__ __forceinline__ void store(void* address, const uint4& v) { *static_cast<uint4*>(address) = v; }
+// As one instruction: left to itself the compiler sometimes writes the four words one by one.
+__device__ __forceinline__ void store(void* address, const uint4& v) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
 
 // `kCount` neighbouring elements as floats: one vector, or a single element for rows that are not aligned.
 template <typename T, int kCount>
@@ -130,6 +138,15 @@ __device__ __forceinline__ void read(const T* address, float (&lane)[kCount]) {
     lane[0] = to_float(*address);
   } else {
     unpack<T>(*reinterpret_cast<const uint4*>(address), lane);
+  }
+}
+
+template <typename T, int kCount>
+__device__ __forceinline__ void read_once(const T* address, float (&lane)[kCount]) {
+  if constexpr (kCount == 1) {
+    lane[0] = to_float(*address);
+  } else {
+    unpack<T>(load_once(address), lane);
   }
 }
 
@@ -305,6 +322,30 @@ cudaError_t launch(void (*kernel)(Parameters...), const Shape& shape, int64_t ro
   config.attrs = &attribute;
   config.numAttrs = 1;
   return cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
+// For kernels that need nothing of the rest of the row: each row is cut into `pieces` of `vectors` vectors, a block each.
+struct Pieces {
+  int64_t vectors;
+  unsigned pieces;
+  Shape shape;
+};
+
+inline Pieces pieces_of(int64_t vectors) {
+  const int64_t pieces = (vectors + 2 * 512 - 1) / (2 * 512);
+  const int64_t each = (vectors + pieces - 1) / pieces;
+  Shape shape = shape_for(each, false);
+  if (pieces > 1) shape.rows_per_block = 1;
+  return {each, static_cast<unsigned>(pieces), shape};
+}
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch_pieces(void (*kernel)(Parameters...), const Pieces& cut, int64_t rows, cudaStream_t stream,
+                          Arguments... arguments) {
+  const int64_t blocks = (rows + cut.shape.rows_per_block - 1) / cut.shape.rows_per_block * cut.pieces;
+  if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
+  kernel<<<static_cast<unsigned>(blocks), dim3(cut.shape.threads, cut.shape.rows_per_block), 0, stream>>>(arguments...);
+  return cudaGetLastError();
 }
 
 // Whether the machine code of `kernel` on the current device was made for clusters. Asked of long rows only: it takes a while.

@@ -23,6 +23,8 @@ ALLOW_UNSANDBOXED = "KERNELWRIGHT_ALLOW_UNSANDBOXED"
 JOB_S = 1800.0
 COMPILE_S = {"cpu": 60.0, "cuda": 150.0}
 MOST_ARGUMENTS = 8
+# Which configs are looked into with the profiler is drawn, because starting it takes seconds on the CPU.
+MOST_PROFILED = {"cpu": 2, "cuda": 8}
 # Idle OpenMP threads of one process would otherwise spin for a millisecond on the cores that the next one is timed on, and
 # memory that goes back to the kernel between two calls would make the next one pay for its pages.
 STEADY = {"GOMP_SPINCOUNT": "10000", "MALLOC_TRIM_THRESHOLD_": str(4 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
@@ -70,6 +72,7 @@ def build(args: BenchmarkArgs, context: Context, subject: Subject, seed: int | N
         "dtypes": args.dtypes,
         "baselines": list(dict.fromkeys(args.baselines)),
         "most_arguments": MOST_ARGUMENTS,
+        "most_profiled": MOST_PROFILED[subject.device],
         "compile_s": COMPILE_S[subject.device],
         "cache_bytes": _last_level_cache(),
         "set_bytes": _memory_bytes() // 16,

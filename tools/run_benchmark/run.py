@@ -108,7 +108,7 @@ def _result(args: BenchmarkArgs, context: Context, project: Project, subject: Su
         summary=outcome.summary(table, baselines),
         device=_describe(subject.gpu),
         method=outcome.shown_method(said["method"]),
-        reference=ReferenceInfo(source="catalogue" if catalogue.reference_op(sha256) else "project", sha256=sha256),
+        reference=ReferenceInfo(source=_source(sha256), sha256=sha256),
         source_sha256=project.source_sha256,
         report_uri=context.uri("report"),
         plot_uri=context.uri("plot"),
@@ -119,6 +119,14 @@ def _result(args: BenchmarkArgs, context: Context, project: Project, subject: Su
     if subject.gpu and copy:
         gpu.remember_bandwidth(context.cache, subject.gpu, copy)
     return outcome.shortened(result)
+
+
+def _source(sha256: str) -> Literal["catalogue", "project"]:
+    try:
+        return "catalogue" if catalogue.reference_op(sha256) else "project"
+    except OSError:
+        # A catalogue that cannot be read vouches for nothing.
+        return "project"
 
 
 def _describe(device: Gpu | None) -> dict[str, Any]:

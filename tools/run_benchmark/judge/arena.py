@@ -34,6 +34,10 @@ class Arena:
         os.ftruncate(fd, VIRTUAL_BYTES)
         return cls(fd)
 
+    def close(self) -> None:
+        """Give it back."""
+        os.close(self.fd)
+
     def read_only(self) -> Arena:
         """The same memory through a descriptor that cannot write."""
         return Arena(os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY))

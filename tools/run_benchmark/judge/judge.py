@@ -94,7 +94,8 @@ def _load_candidate(trial: Trial) -> bool:
 def _load_baselines(trial: Trial) -> threading.Thread | None:
     """Load every baseline; `compile` compiles all shapes in the background while correctness is checked."""
     named = [name for name in trial.request["baselines"] if name != "compile"]
-    _load(trial, trial.baselines, named)
+    if trial.baselines is not None:
+        _load(trial, trial.baselines, named)
     if trial.compiler is None or not _load(trial, trial.compiler, ["compile"]):
         return None
     warming = threading.Thread(target=_warm, args=(trial, trial.compiler), daemon=True)

@@ -16,8 +16,6 @@ from .trial import CALL_S, BrokenProblemError, Row, Trial, emit
 
 PLACE_S = 120.0
 FEWEST_SAMPLES = 3
-# Which configs are looked into with the profiler is drawn, because starting it takes seconds on the CPU.
-MOST_PROFILED = {"cpu": 2, "cuda": 8}
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ CEILING = {"cpu": 6.0, "cuda": 1.2}
 def time_all(trial: Trial) -> None:
     """Time every config that is right so far."""
     rows = [row for row in trial.rows if row.correct]
-    trial.profiled = trial.random.sample(rows, min(MOST_PROFILED[trial.device], len(rows)))
+    trial.profiled = trial.random.sample(rows, min(trial.request["most_profiled"], len(rows)))
     for number, row in enumerate(rows):
         emit("progress", stage="timing", message=str(row.config), fraction=0.5 + 0.45 * number / max(1, len(rows)))
         try:
@@ -118,7 +116,7 @@ class Timing:
         trial = self.trial
         named = [n for n in trial.request["baselines"] if n not in trial.absent and n != "compile"]
         found: list[tuple[Child, list[str]]] = []
-        if named and trial.baselines.alive:
+        if named and trial.baselines is not None and trial.baselines.alive:
             found.append((trial.baselines, named))
         if trial.compiler is not None and "compile" not in trial.absent and trial.compiler.alive:
             found.append((trial.compiler, ["compile"]))

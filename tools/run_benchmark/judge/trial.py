@@ -56,7 +56,8 @@ def emit(event: str, **data: Any) -> None:
 class Trial:
     """Everything one job works with. Children are started at once, so that they import torch side by side."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: dict[str, Any], reference: Child | None = None, arenas: Sequence[Arena] = ()) -> None:
+        """Start what `request` asks for. A `reference` that runs already comes with its two `arenas`, inputs and expected."""
         self.request = request
         self.device: str = request["device"]
         self.seed: int = request["seed"]
@@ -68,18 +69,18 @@ class Trial:
         self.method: dict[str, Any] = {}
         self.absent: dict[str, str] = {}
         self.problem: dict[str, Any] = {}
-        self.inputs, self.expected = Arena.create("inputs"), Arena.create("expected")
+        self.inputs, self.expected = arenas or (Arena.create("inputs"), Arena.create("expected"))
         self.results = Arena.create("results")
         commands = request["commands"]
         shared = self.inputs.read_only()
-        self.reference = Child("reference", commands["reference"], [self.inputs, self.expected])
+        self.reference = reference or Child("reference", commands["reference"], [self.inputs, self.expected])
         self.candidate = Child("candidate", commands["candidate"], [shared, self.results])
-        self.baselines = Child("baselines", commands["baselines"], [shared, Arena.create("baselines")])
-        self.compiler = (
-            Child("compile", commands["compile"], [shared, Arena.create("compile")])
-            if "compile" in request["baselines"]
-            else None
-        )
+        named = set(request["baselines"])
+        self.baselines = self._baselines("baselines", shared) if named - {"compile"} else None
+        self.compiler = self._baselines("compile", shared) if "compile" in named else None
+
+    def _baselines(self, role: str, shared: Arena) -> Child:
+        return Child(role, self.request["commands"][role], [shared, Arena.create(role)])
 
     def new_seed(self) -> int:
         """A seed that no child can foresee."""
@@ -135,9 +136,11 @@ class Trial:
         return [child for child in (self.baselines, self.compiler, self.candidate) if child is not None]
 
     def close(self) -> None:
-        """End all children."""
+        """End all children and free their memory."""
         for child in (*self.subjects(), self.reference):
             child.close()
+        for arena in (self.inputs, self.expected, self.results):
+            arena.close()
 
 
 class BrokenProblemError(Exception):

@@ -71,11 +71,15 @@ def readable(argv: Sequence[str], box: Box) -> tuple[Path, ...]:
     else:
         wanted += [Path("/sys/devices/system/cpu"), Path("/sys/devices/system/node")]
     wanted += box.read_only
-    seen: dict[Path, None] = {}
-    for path in wanted:
-        if path.is_absolute() and path != Path("/") and path.exists():
-            seen.setdefault(path)
-    return tuple(sorted(seen, key=lambda p: len(p.parts)))
+    seen = {path for path in wanted if path.is_absolute() and path != Path("/") and path.exists()}
+    # A link below a folder that is shown anyway, as /usr/local/cuda is, cannot be mounted over: what it leads to is shown.
+    linked = {path.resolve() for path in seen if path.is_symlink() and _below(path, seen)}
+    shown = {path for path in seen | linked if not _below(path, seen - linked)}
+    return tuple(sorted(shown, key=lambda p: len(p.parts)))
+
+
+def _below(path: Path, folders: set[Path]) -> bool:
+    return any(parent in folders for parent in path.parents)
 
 
 def python_roots(executable: Path) -> list[Path]:

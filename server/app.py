@@ -27,6 +27,11 @@ from kernelwright.tools import TOOLS
 from kernelwright.tools.tool import Tool, ToolError
 
 HEARTBEAT_S = 5.0
+ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("code", "message", "hint")},
+    "required": ["code", "message", "hint"],
+}
 _BY_NAME = {tool.name: tool for tool in TOOLS}
 RequestContext = ServerRequestContext[Any, Any]
 
@@ -38,7 +43,7 @@ def describe(tool: Tool) -> types.Tool:
         title=tool.title,
         description=tool.description,
         input_schema=tool.input_schema(),
-        output_schema=tool.output_schema(),
+        output_schema=answer_schema(tool),
         annotations=types.ToolAnnotations(
             title=tool.title,
             read_only_hint=tool.hints.read_only,
@@ -47,6 +52,17 @@ def describe(tool: Tool) -> types.Tool:
             open_world_hint=tool.hints.open_world,
         ),
     )
+
+
+def answer_schema(tool: Tool) -> dict[str, Any]:
+    """What the structured content may hold: the tool's result, or the error in its place.
+
+    Clients made with the TypeScript SDK hold errors to the schema too, and show one that does not match as a broken server.
+    """
+    schema = tool.output_schema()
+    needed = schema.pop("required", [])
+    schema["properties"] = {"error": ERROR_SCHEMA} | schema["properties"]
+    return schema | {"anyOf": [{"required": needed}, {"required": ["error"]}]}
 
 
 class Handlers:

@@ -105,7 +105,8 @@ def _compile(folder: Path, backend: str, arguments: argparse.Namespace, queue: A
             queue.put(("compiles", summarise("; ".join(result.skipped))))
         else:
             first = errors[0] if errors else None
-            queue.put(("fails", summarise(f"{first.file}:{first.line}: {first.message} {first.hint}" if first else "no reason")))
+            place = f"{first.file}:{first.line}: {first.message} {first.hint}" if first else "no reason"
+            queue.put(("fails", summarise(place)))
 
 
 def _write(rows: list[Row], arguments: argparse.Namespace) -> None:
@@ -123,10 +124,10 @@ def _write(rows: list[Row], arguments: argparse.Namespace) -> None:
     counts = {o: sum(row.outcome == o for row in rows) for o in ("compiles", "fails", "cannot", "unfinished")}
     head = f"nvcc {here['nvcc']}, g++ {here['gxx']}, torch {here['torch']}, for {arguments.arch}."
     lines = ["# kernel-builder projects, unmodified", "", head, ", ".join(f"{v} {k}" for k, v in counts.items()) + ".", ""]
-    lines += ["| source | project | backend | framework | outcome | s | detail |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines += ["| source | project | backend | framework | outcome | s | detail |", "| --- " * 7 + "|"]
     for row in rows:
-        detail = row.detail.replace("|", "\\|")
-        lines.append(f"| {row.source} | {row.project} | {row.backend} | {row.framework} | {row.outcome} | {row.seconds} | {detail} |")
+        cells = [row.source, row.project, row.backend, row.framework, row.outcome, str(row.seconds)]
+        lines.append("| " + " | ".join([*cells, row.detail.replace("|", "\\|")]) + " |")
     arguments.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

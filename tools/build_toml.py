@@ -127,11 +127,23 @@ def _validate(folder: Path, prefix: str) -> None:
     try:
         rust().Build.open(str(folder))
     except ValueError as error:
-        text = re.sub(r"^Cannot parse TOML in \S+:?\s*", "", str(error)).strip()
+        text = re.sub(r"Cannot parse (?:build configuration|TOML) in \S+: ", "", str(error)).strip()
+        text += _line(folder, text)
         raise ToolError("bad_argument", f"build.toml is not valid. {prefix}{summarise(text, 600)}", _advice(text)) from None
 
 
+def _line(folder: Path, text: str) -> str:
+    """The parser names the key or value that it does not know, not its line."""
+    word = re.search(r"(?:Unknown \w+|Invalid kernel name|unsupported build edition) `?([\w.-]+)", text)
+    lines = (folder / "build.toml").read_text(encoding="utf-8").splitlines() if word else []
+    number = next(
+        (n for n, line in enumerate(lines, 1) if word and re.search(rf"(?<![\w-]){re.escape(word[1])}(?![\w-])", line)), 0
+    )
+    return f" (line {number})" if number else ""
+
+
 def _advice(text: str) -> str:
+    text = text.lower()
     if "kernel name" in text:
         return f"A name must {NAME_RULE}."
     if "unknown field" in text:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from kernelwright.tools import sandbox
-from kernelwright.tools.compile_kernel import elf, import_check
+from kernelwright.tools.compile_kernel import dependencies, elf, import_check
 from kernelwright.tools.compile_kernel.plan import Target
 from kernelwright.tools.sandbox import Box, Limits
 from kernelwright.tools.toolchain import Toolchain
@@ -96,6 +96,9 @@ def order(folder: Path, name: str, library: Path | None, target: Target) -> dict
     if library:
         dynamic = elf.read(library)
         libraries += dynamic.needed
+        if target.framework == "tvm-ffi":
+            folders = [flag[2:] for flag in dependencies.tvm_ffi(target.toolchain).link if flag.startswith("-L")]
+            libraries += [f"{folder}/libtvm_ffi.so" for folder in folders]
         absent = ("aoti_torch_get_current_cuda_stream", "aoti_torch_cuda_", "_ZN3c104cuda", "_ZNK3c104cuda", "_ZN2at4cuda")
         symbols = [
             symbol

@@ -22,6 +22,11 @@ class MissingError(ToolError):
     """A dependency that this host lacks: other backends can still be built."""
 
 
+def cuda_libraries(toolchain: Toolchain) -> tuple[Path, ...]:
+    """Folders of headers of cuBLAS and its like in wheels of `host_python`, where torch for CUDA brings them."""
+    return tuple(include for place in toolchain.python.paths for include in sorted(place.glob("nvidia/*/include")))
+
+
 def find(name: str, toolchain: Toolchain) -> Dependency:
     """The dependency `name` of a ``depends`` list; raises MissingError with the command that brings it."""
     if name == "torch":

@@ -46,7 +46,7 @@ class Sources:
     """The project's files, for the line that a diagnostic points at. Undecodable bytes are shown as such."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.resolve()
         self._lines: dict[str, list[str]] = {}
 
     def line(self, place: Place) -> str:
@@ -57,17 +57,14 @@ class Sources:
     def lines(self, relative: str) -> list[str]:
         """All lines of a file of the project; none for any other."""
         if relative not in self._lines:
-            path = self.root / relative
-            inside = bool(relative) and not Path(relative).is_absolute() and path.is_file()
-            self._lines[relative] = path.read_bytes().decode("utf-8", "replace").splitlines() if inside else []
+            path = self.root / self.own(relative) if relative else self.root
+            self._lines[relative] = path.read_bytes().decode("utf-8", "replace").splitlines() if path.is_file() else []
         return self._lines[relative]
 
     def own(self, name: str) -> str:
         """`name` relative to the project, or empty if it is a file of the toolchain."""
-        path = Path(name)
-        if path.is_absolute():
-            return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else ""
-        return str(path) if (self.root / path).is_file() else ""
+        path = (self.root / name).resolve()
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) and path.is_file() else ""
 
     def search(self, pattern: str, files: Iterable[str]) -> Place:
         """The first place in `files` that matches."""

@@ -14,6 +14,7 @@ from kernelwright.tools.toolchain import Toolchain
 _FILES = {
     "include/registration.h": templates.REGISTRATION_H,
     "include/c10/cuda/impl/cuda_cmake_macros.h": templates.CUDA_CMAKE_MACROS_H,
+    **{f"libraries/{name}": text for name, text in templates.LIBRARY_HEADERS.items()},
     "old_systems.cpp": templates.OLD_SYSTEMS_CPP,
     "module.map": templates.VERSION_SCRIPT,
     "tvm_ffi.map": templates.TVM_FFI_VERSION_SCRIPT,

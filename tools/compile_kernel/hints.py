@@ -112,6 +112,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"modifiable lvalue|read-only|discards qualifiers", "It is const: write through a pointer that is not, or drop const."),
     # What is missing or does not fit.
     (
+        r"(cublas|cusparse|cusolver|curand|cudnn)\w*\b.*(undefined|not declared|No such file)|undefined.*(cublas|curand)",
+        "The headers of that CUDA library are not here: install its wheel beside torch, like nvidia-cublas or nvidia-curand.",
+    ),
+    (
         r"No such file or directory",
         "No such header: is it in the project? List its folder under include, relative to the project, "
         "or the library under depends.",

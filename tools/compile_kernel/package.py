@@ -122,10 +122,25 @@ def locked(project: Project) -> Iterator[Path]:
         yield folder
 
 
+def _same(staged: Path, place: Path) -> bool:
+    """Whether `place` holds exactly the files of `staged`: then nothing is moved under whoever has it open."""
+
+    def names(folder: Path) -> list[str]:
+        return sorted(
+            str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        )
+
+    if place.is_symlink() or not place.is_dir() or names(staged) != names(place):
+        return False
+    return all((staged / name).read_bytes() == (place / name).read_bytes() for name in names(staged))
+
+
 def install(project: Project, staged: Path, variant: str) -> Path:
     """Put the staged folder in the place of `build/<variant>`; whoever looks sees the old variant or the new one."""
     with locked(project) as folder:
         place = folder / variant
+        if _same(staged, place):
+            return place
         partial, old = folder / f".new-{variant}", folder / f".old-{variant}"
         for leftover in (partial, old):
             shutil.rmtree(leftover, ignore_errors=True)

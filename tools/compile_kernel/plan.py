@@ -151,13 +151,14 @@ class _Shared:
             defines.append(f"-DTORCH_TARGET_VERSION={(major << 56) | (minor << 48):#018x}ULL")
         if target.backend == "cuda":
             defines += ["-DUSE_CUDA=1"]
-            if toolchain.cuda_home:
-                places.append(toolchain.cuda_home / "include")
+            home = toolchain.cuda_home
+            places += [home / "include", home / "include" / "cccl"] if home else []
+            places += [*dependencies.cuda_libraries(toolchain), generated / "libraries"]
         host = ("-fPIC", "-fno-gnu-unique", "-fvisibility=hidden")
         cuda = ("-O3", f"-std={standard}", "-DENABLE_FP8", "--expt-relaxed-constexpr", "-Xcompiler=" + ",".join(host))
         depends = dict.fromkeys(d for c in project.build.components if c.backend == target.backend for d in c.depends)
         for name in depends:
-            places += dependencies.find(name, toolchain).include
+            places[:0] = dependencies.find(name, toolchain).include
         return cls(
             cxx=("-O3", "-DNDEBUG", f"-std={standard}", *host, "-fdiagnostics-color=never"),
             cuda=(*cuda, "--resource-usage", f"-ccbin={toolchain.need_gxx().path}"),

@@ -12,6 +12,8 @@ from kernelwright.tools.project import Project
 from kernelwright.tools.tool import ToolError
 from kernelwright.tools.toolchain import Toolchain, other_cuda, version_numbers
 
+# The oldest CUDA 12 that torch is built for, so that one binary serves all of them: a newer minor is refused by an older torch.
+OLDEST_CUDA_12 = (12, 6)
 COMPILED: tuple[BuildBackend, ...] = ("cuda", "cpu")
 
 
@@ -71,7 +73,7 @@ def _toolchains(project: Project, toolchain: Toolchain, backend: str, mode: Mode
     if mode == "dev" or backend != "cuda" or project.build.binding.framework == "torch-noarch":
         return [toolchain]
     newer = toolchain if toolchain.nvcc and toolchain.nvcc.numbers[0] >= 13 else other_cuda(toolchain, 13, (13, 99))
-    older = other_cuda(toolchain, 12, (12, 6))
+    older = other_cuda(toolchain, 12, OLDEST_CUDA_12)
     if older is None:
         skipped.append(
             "cu126: there is no CUDA 12.6 toolkit on this host, and no wheel brings its nvcc. With NVIDIA's package source: "

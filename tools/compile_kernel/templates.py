@@ -125,5 +125,18 @@ __attribute__((visibility("hidden"))) void __throw_bad_array_new_length() { thro
 VERSION_SCRIPT = "{ global: PyInit_*; local: *; };\n"
 TVM_FFI_VERSION_SCRIPT = "{ global: __tvm_ffi_*; TVMFFI*; local: *; };\n"
 
+# What ATen/cuda/CUDAContext.h wants of CUDA's libraries is their handles and status codes. A toolkit without these libraries
+# compiles with the following instead; they come last in the search, and a kernel that calls a library needs its own headers.
+_HANDLE = "#pragma once\ntypedef struct {struct}* {handle};\n"
+LIBRARY_HEADERS = {
+    "cublas_v2.h": _HANDLE.format(struct="cublasContext", handle="cublasHandle_t")
+    + "typedef enum { CUBLAS_STATUS_SUCCESS = 0 } cublasStatus_t;\n",
+    "cublasLt.h": _HANDLE.format(struct="cublasLtContext", handle="cublasLtHandle_t"),
+    "cusparse.h": _HANDLE.format(struct="cusparseContext", handle="cusparseHandle_t")
+    + "typedef enum { CUSPARSE_STATUS_SUCCESS = 0 } cusparseStatus_t;\n",
+    "cusolver_common.h": "#pragma once\ntypedef enum { CUSOLVER_STATUS_SUCCESS = 0 } cusolverStatus_t;\n",
+    "cusolverDn.h": "#include <cusolver_common.h>\n" + _HANDLE.format(struct="cusolverDnContext", handle="cusolverDnHandle_t"),
+}
+
 # Names of a macro header that CPU builds of torch lack and their CUDA headers include.
 CUDA_CMAKE_MACROS_H = "#pragma once\n#define C10_CUDA_BUILD_SHARED_LIBS\n"

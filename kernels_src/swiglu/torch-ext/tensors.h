@@ -139,16 +139,16 @@ inline Rows rows_of(const char* op, const char* name, const Tensor& t) {
   return result;
 }
 
-// A new contiguous tensor of the shape, dtype and device of `like`. The shim's own allocation, since looking up
-// aten::empty_like by name takes longer than the rest of the binding.
-inline Tensor empty_contiguous_like(const Tensor& like) {
+// A new contiguous tensor of the dtype and device of `like` and its shape, but for a last dimension of `last` elements. The
+// shim's own allocation, since looking up aten::empty_like by name takes longer than the rest of the binding.
+inline Tensor empty_contiguous(const Tensor& like, int64_t last) {
   constexpr int64_t kMostDims = 16;
   const int64_t dims = like.dim();
   if (dims > kMostDims) throw std::runtime_error("tensors of more than 16 dimensions are not supported");
   std::array<int64_t, kMostDims> sizes{}, strides{};
   int64_t stride = 1;
   for (int64_t d = dims - 1; d >= 0; --d) {
-    sizes[d] = like.size(d);
+    sizes[d] = d == dims - 1 ? last : like.size(d);
     strides[d] = stride;
     stride *= sizes[d] > 0 ? sizes[d] : 1;
   }
@@ -159,6 +159,10 @@ inline Tensor empty_contiguous_like(const Tensor& like) {
   TORCH_ERROR_CODE_CHECK(
       aoti_torch_empty_strided(dims, sizes.data(), strides.data(), dtype, device_type, like.get_device_index(), &handle));
   return Tensor(handle);
+}
+
+inline Tensor empty_contiguous_like(const Tensor& like) {
+  return empty_contiguous(like, like.dim() > 0 ? like.size(like.dim() - 1) : 1);
 }
 
 #if defined(CUDA_KERNEL)

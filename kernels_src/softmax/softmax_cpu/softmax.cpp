@@ -1,0 +1,46 @@
+// Softmax over the last dimension, on the CPU: rows in parallel, each row vectorised by the compiler; sums are in float.
+#include <cmath>
+
+#include "rows.h"
+
+namespace {
+
+using rows::BFloat16;
+using rows::Half;
+
+template <typename T>
+INLINE void normalise(T* out, const T* x, int64_t n) {
+  float maximum = -INFINITY;
+#pragma omp simd reduction(max : maximum)
+  for (int64_t i = 0; i < n; ++i) maximum = rows::to_float(x[i]) > maximum ? rows::to_float(x[i]) : maximum;
+  float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; ++i) sum += rows::exp(rows::to_float(x[i]) - maximum);
+  const float inverse = 1.0f / sum;
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) out[i] = rows::from_float<T>(rows::exp(rows::to_float(x[i]) - maximum) * inverse);
+}
+
+PER_CPU void row_float32(float* out, const float* x, int64_t n) { normalise(out, x, n); }
+PER_CPU void row_float16(Half* out, const Half* x, int64_t n) { normalise(out, x, n); }
+PER_CPU void row_bfloat16(BFloat16* out, const BFloat16* x, int64_t n) { normalise(out, x, n); }
+
+template <typename T, typename Row>
+void all_rows(Row row_function, void* out, const void* x, const rows::Layout& layout, int64_t n) {
+#pragma omp parallel for if (layout.rows * n > rows::kWorthThreads)
+  for (int64_t row = 0; row < layout.rows; ++row) {
+    row_function(static_cast<T*>(out) + row * n, static_cast<const T*>(x) + layout.start(row), n);
+  }
+}
+
+}  // namespace
+
+// The arguments are those of `softmax_launch`, without the stream.
+void softmax_cpu(void* out, const void* x, const int64_t* x_rows, int64_t n, int dtype) {
+  const rows::Layout layout = rows::Layout::of(x_rows);
+  switch (dtype) {
+    case rows::kFloat32: return all_rows<float>(row_float32, out, x, layout, n);
+    case rows::kFloat16: return all_rows<Half>(row_float16, out, x, layout, n);
+    default: return all_rows<BFloat16>(row_bfloat16, out, x, layout, n);
+  }
+}

@@ -56,8 +56,14 @@ def emit(event: str, **data: Any) -> None:
 class Trial:
     """Everything one job works with. Children are started at once, so that they import torch side by side."""
 
-    def __init__(self, request: dict[str, Any], reference: Child | None = None, arenas: Sequence[Arena] = ()) -> None:
-        """Start what `request` asks for. A `reference` that runs already comes with its two `arenas`, inputs and expected."""
+    def __init__(
+        self,
+        request: dict[str, Any],
+        reference: Child | None = None,
+        candidate: Child | None = None,
+        arenas: Sequence[Arena] = (),
+    ) -> None:
+        """Start what `request` asks for. Children that run already come with their `arenas`: inputs, expected, results."""
         self.request = request
         self.device: str = request["device"]
         self.seed: int = request["seed"]
@@ -69,12 +75,11 @@ class Trial:
         self.method: dict[str, Any] = {}
         self.absent: dict[str, str] = {}
         self.problem: dict[str, Any] = {}
-        self.inputs, self.expected = arenas or (Arena.create("inputs"), Arena.create("expected"))
-        self.results = Arena.create("results")
+        self.inputs, self.expected, self.results = arenas or [Arena.create(n) for n in ("inputs", "expected", "results")]
         commands = request["commands"]
         shared = self.inputs.read_only()
         self.reference = reference or Child("reference", commands["reference"], [self.inputs, self.expected])
-        self.candidate = Child("candidate", commands["candidate"], [shared, self.results])
+        self.candidate = candidate or Child("candidate", commands["candidate"], [shared, self.results])
         named = set(request["baselines"])
         self.baselines = self._baselines("baselines", shared) if named - {"compile"} else None
         self.compiler = self._baselines("compile", shared) if "compile" in named else None

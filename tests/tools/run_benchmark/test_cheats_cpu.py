@@ -1,0 +1,20 @@
+"""Every way to cheat that we know of and that makes sense on the CPU, each judged with the right reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cheats_cpu import CHEATS
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_cheat_is_caught(name: str, judged: Callable[..., Any]) -> None:
+    verdict, family, source = CHEATS[name]
+    found = judged(source, most_profiled=1 if verdict == "suspicious" else 0)
+    assert (found.verdict, family in found.families) == (verdict, True), (found.families, found.reasons)
+
+
+def test_there_are_enough_cheats() -> None:
+    assert len(CHEATS) >= 30

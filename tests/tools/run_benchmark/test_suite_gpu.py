@@ -1,0 +1,48 @@
+"""Cheating and honest kernels on a real GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from court import Court
+from court_texts_gpu import CHEATS, GOOD_CU, GOOD_PYTHON, HONEST, PROBLEM
+
+from kernelwright.tools import gpu, toolchain
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """`judged(source)`: the verdict on the good CUDA package with `source` appended."""
+    folder = tmp_path_factory.mktemp("cuda")
+    (folder / "good.cu").write_text(GOOD_CU)
+    library = folder / "libgood.so"
+    nvcc = toolchain.detect(Path(sys.executable), cache=folder).need_nvcc().path
+    arch = "sm_" + gpu.devices()[0].compute_capability.replace(".", "")
+    build = [str(nvcc), "-O3", "-shared", "-Xcompiler", "-fPIC", f"-arch={arch}", "-o", str(library), str(folder / "good.cu")]
+    subprocess.run(build, check=True, capture_output=True)
+    court = Court(folder, "cuda", None, library, GOOD_PYTHON, PROBLEM)
+    yield court.judge
+    court.close()
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_kernel_passes_on_gpu(name: str, judged: Callable[..., Any]) -> None:
+    source, problem = HONEST[name]
+    found = judged(source, problem, most_profiled=1)
+    assert found.verdict == "ok", found.reasons
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_cheat_is_caught_on_gpu(name: str, judged: Callable[..., Any]) -> None:
+    verdicts, families, source = CHEATS[name]
+    found = judged(source, most_profiled=1 if "suspicious" in verdicts else 0)
+    assert found.verdict in verdicts, found.reasons
+    assert found.families & set(families), (found.families, found.reasons)

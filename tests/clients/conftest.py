@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_clients import CLIENTS, KERNELWRIGHT, TOKEN, Served
-
-START_S = 60
+from real_clients import CLIENTS, TOKEN, Served, serving
 
 
 def _node() -> Path:
@@ -73,30 +68,5 @@ def work(tmp_path: Path) -> Path:
 @pytest.fixture
 def served(environment: dict[str, str], tmp_path: Path) -> Iterator[Served]:
     """`kernelwright serve --http` with a token, on a port that the system chose."""
-    state = tmp_path / "server"
-    own = {"XDG_STATE_HOME": str(state / "state"), "XDG_CACHE_HOME": str(state / "cache"), "KERNELWRIGHT_TOKEN": TOKEN}
-    process = subprocess.Popen(
-        [KERNELWRIGHT, "serve", "--http", "127.0.0.1:0"], env=environment | own, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        yield Served(_announced(process), state / "state" / "kernelwright" / "workspaces")
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def _announced(process: subprocess.Popen[str]) -> str:
-    """The URL that the server prints once it listens; its further words are read so that it never waits for a reader."""
-    lines: queue.Queue[str] = queue.Queue()
-    assert process.stderr is not None
-    stream = process.stderr
-    threading.Thread(target=lambda: [lines.put(line) for line in stream], daemon=True).start()
-    said = []
-    while True:
-        try:
-            line = lines.get(timeout=START_S)
-        except queue.Empty:
-            raise AssertionError(f"the server did not start: {''.join(said)}") from None
-        said.append(line)
-        if "listens on " in line:
-            return line.split("listens on ")[1].strip()
+    with serving(environment | {"KERNELWRIGHT_TOKEN": TOKEN}, tmp_path / "server") as served:
+        yield served

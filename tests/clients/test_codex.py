@@ -14,7 +14,10 @@ from real_clients import KERNELWRIGHT, TOKEN, Served
 
 pytestmark = pytest.mark.clients
 TURN_S = 280
+# A person's word in the configuration: this tool may be called without asking again.
+APPROVED = 'mcp_servers.kernelwright.tools.publish_to_hub.approval_mode="approve"'
 Waiting = Generator[Call, str, dict[str, Any]]
+Codex = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def data(shown: str) -> dict[str, Any]:
@@ -54,14 +57,11 @@ def five_calls(card: str | None = None) -> Script:
     assert timed["rows"] and all(row["correct"] and row["us"] > 0 for row in timed["rows"]), timed
     # How sure a time is depends on what else this machine does; that it is right does not.
     assert timed["verdict"] in {"ok", "inconclusive"}, timed
-    shown = yield Call("publish_to_hub", {"project": made["project"], "repo_id": "acme/my-norm"})
-    return f"done: {built['variant']}, {timed['verdict']}; {shown}"
+    return (yield Call("publish_to_hub", {"project": made["project"], "repo_id": "acme/my-norm"}))
 
 
 @pytest.fixture
-def codex(
-    client: Callable[[str, str], Path], environment: dict[str, str], work: Path
-) -> Callable[..., subprocess.CompletedProcess[str]]:
+def codex(client: Callable[[str, str], Path], environment: dict[str, str], work: Path) -> Codex:
     """`codex(*arguments)`: runs it in the work folder with a scratch CODEX_HOME."""
     program = client("codex", "codex")
 
@@ -79,8 +79,16 @@ def codex(
     return run
 
 
-def one_turn(codex: Callable[..., subprocess.CompletedProcess[str]], model: ScriptedModel, **more: str) -> list[dict[str, Any]]:
-    """One turn of `codex exec` against the scripted model; the events that it printed."""
+def one_turn(codex: Codex, model: ScriptedModel, *settings: str, **more: str) -> list[dict[str, Any]]:
+    """One turn that must succeed; the events that Codex printed."""
+    done = exec_turn(codex, model, *settings, **more)
+    assert model.failure is None, model.failure
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def exec_turn(codex: Codex, model: ScriptedModel, *more_settings: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """One turn of `codex exec` against the scripted model, as nobody is there to approve anything."""
     settings = {
         "model": "mock-model",
         "model_provider": "mock",
@@ -95,11 +103,9 @@ def one_turn(codex: Callable[..., subprocess.CompletedProcess[str]], model: Scri
         "mcp_servers.kernelwright.required": True,
         "mcp_servers.kernelwright.tool_timeout_sec": 300,
     }
-    flags = [word for name, value in settings.items() for word in ("-c", f"{name}={json.dumps(value)}")]
-    done = codex("exec", "--json", "--skip-git-repo-check", *flags, "run the script", **more)
-    assert model.failure is None, model.failure
-    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [*(f"{name}={json.dumps(value)}" for name, value in settings.items()), *more_settings]
+    flags = [word for line in lines for word in ("-c", line)]
+    return codex("exec", "--json", "--skip-git-repo-check", *flags, "run the script", **more)
 
 
 def last_words(events: list[dict[str, Any]]) -> str:
@@ -109,17 +115,14 @@ def last_words(events: list[dict[str, Any]]) -> str:
     )
 
 
-def test_codex_over_stdio(
-    codex: Callable[..., subprocess.CompletedProcess[str]], environment: dict[str, str], work: Path
-) -> None:
+def test_codex_over_stdio(codex: Codex, environment: dict[str, str], work: Path) -> None:
     subprocess.run([KERNELWRIGHT, "setup", "codex"], env=environment, check=True, capture_output=True)
     listed = json.loads(codex("mcp", "list", "--json").stdout)
     assert [(server["name"], server["enabled"]) for server in listed] == [("kernelwright", True)]
     with ScriptedModel(five_calls) as model:
         words = last_words(one_turn(codex, model))
-    assert words.startswith("done: torch-stable-abi")
-    # Publishing is open to the world, so Codex does not allow it without a person: the model is told, nothing was called.
-    assert "acme/my-norm revision" not in words
+    # Publishing is open to the world, so Codex does not allow it without a person, and tells the model so.
+    assert "requires approval" in words
     assert (work / "my-norm" / "build.toml").is_file()
     _assert_shown(model)
 
@@ -137,13 +140,22 @@ def _assert_shown(model: ScriptedModel) -> None:
         assert "truncated" not in json.dumps(output["output"]).lower()
 
 
-def test_codex_over_http(codex: Callable[..., subprocess.CompletedProcess[str]], served: Served, work: Path) -> None:
+def test_codex_over_http(codex: Codex, served: Served, work: Path) -> None:
     added = codex("mcp", "add", "kernelwright", "--url", served.url, "--bearer-token-env-var", "KERNELWRIGHT_TOKEN")
     assert added.returncode == 0, added.stderr
     card = "---\nlibrary_name: kernels\nlicense: apache-2.0\n---\n# Sent by the agent\n"
     with ScriptedModel(lambda: five_calls(card)) as model:
-        words = last_words(one_turn(codex, model, KERNELWRIGHT_TOKEN=TOKEN))
-    assert words.startswith("done: torch-stable-abi")
+        packed = data(last_words(one_turn(codex, model, APPROVED, KERNELWRIGHT_TOKEN=TOKEN)))
+    assert (packed["status"], packed["commit"]) == ("ok", None), packed
     assert not list(work.iterdir()), "the project belongs on the host, not beside the agent"
-    assert (served.state / "my-norm" / "CARD.md").read_text() == card
+    assert (served.workspaces / "my-norm" / "CARD.md").read_text() == card
     _assert_shown(model)
+
+
+def test_codex_without_the_token_gets_no_turn(codex: Codex, served: Served) -> None:
+    codex("mcp", "add", "kernelwright", "--url", served.url, "--bearer-token-env-var", "KERNELWRIGHT_TOKEN")
+    with ScriptedModel(five_calls) as model:
+        done = exec_turn(codex, model, KERNELWRIGHT_TOKEN="another")
+    assert done.returncode != 0
+    assert "kernelwright" in done.stderr + done.stdout
+    assert model.requests == []

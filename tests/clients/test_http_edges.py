@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+from collections.abc import Iterator
 
 import pytest
-from real_clients import TOKEN, Served
+from real_clients import TOKEN, Served, serving
 
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -14,6 +16,14 @@ INITIALIZE = {
     "method": "initialize",
     "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
 }
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all of them: none of these requests reaches anything that could change it."""
+    place = tmp_path_factory.mktemp("served")
+    with serving({"PATH": os.environ["PATH"], "HOME": str(place), "KERNELWRIGHT_TOKEN": TOKEN}, place) as one:
+        yield one
 
 
 def post(served: Served, body: bytes, **headers: str) -> tuple[int, str]:

@@ -14,13 +14,17 @@ FENCE = re.compile(r"(?ms)^```(\S[^\n]*)\n(.*?)^```$")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: the guide it stands in, the line of its first line, its language, the words after it, its text."""
+    """A fenced block: the guide it stands in, the line of its first line, its language, the words after it, its text.
+
+    `file` is where the block belongs in a project, for those that are whole files.
+    """
 
     guide: str
     line: int
     language: str
     words: tuple[str, ...]
     text: str
+    file: str = ""
 
     @property
     def place(self) -> str:
@@ -37,5 +41,7 @@ def blocks(*languages: str) -> list[Block]:
             language, *words = match[1].split()
             if language in languages:
                 line = text.count("\n", 0, match.start()) + 2
-                found.append(Block(path.stem, line, language, tuple(words), match[2]))
+                file = next((word.removeprefix("file=") for word in words if word.startswith("file=")), "")
+                plain = tuple(word for word in words if not word.startswith("file="))
+                found.append(Block(path.stem, line, language, plain, match[2], file))
     return found

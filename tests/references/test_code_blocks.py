@@ -89,7 +89,7 @@ def test_python_passes_the_type_checker(tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", blocks("toml"), ids=named)
 def test_toml_parses(block: Block, tmp_path: Path) -> None:
     tomllib.loads(block.text)
-    if "file=build.toml" in block.words:
+    if block.file == "build.toml":
         (tmp_path / "build.toml").write_text(block.text, encoding="utf-8")
         Build.open(tmp_path)
 

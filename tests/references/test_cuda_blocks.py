@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from guide_blocks import Block, blocks
 
+from kernelwright.tools import gpu
+
 CUDA = blocks("cuda")
+RUNNER = Path(__file__).with_name("run_blocks.cu")
 ARCHS = sorted({word for block in CUDA for word in block.words}, key=lambda arch: int(re.sub(r"\D", "", arch)))
 
 
@@ -36,6 +39,35 @@ def test_an_instruction_the_architecture_lacks_is_found(tmp_path: Path) -> None:
     done = _compile(tmp_path, _unit([wrong]), ["sm_80"])
     assert done.returncode != 0
     assert "wgmma" in done.stderr + done.stdout
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that runs the guides' kernels, built for 9.0."""
+    if shutil.which("nvcc") is None:
+        pytest.skip("needs nvcc")
+    folder = tmp_path_factory.mktemp("runner")
+    source, program = folder / "runner.cu", folder / "runner"
+    chosen = [block for block in CUDA if "sm_90a" in block.words]
+    source.write_text(_unit(chosen) + RUNNER.read_text(encoding="utf-8"), encoding="utf-8")
+    target = ["-gencode", "arch=compute_90a,code=sm_90a"]
+    argv = ["nvcc", "-std=c++17", "-O1", "-rdc=true", "-Werror", "all-warnings", *target, "-o", str(program), str(source)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return program
+
+
+def test_the_runner_builds(runner: Path) -> None:
+    assert runner.stat().st_size > 0
+
+
+@pytest.mark.gpu
+def test_kernels_of_the_guides_compute_what_they_say(runner: Path) -> None:
+    if not any(device.compute_capability == "9.0" for device in gpu.devices()):
+        pytest.skip("needs a GPU of compute capability 9.0")
+    done = subprocess.run([str(runner)], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("ok ") == done.stdout.count("\n") > 10
 
 
 def _unit(chosen: list[Block]) -> str:

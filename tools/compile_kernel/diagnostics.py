@@ -150,6 +150,7 @@ def _tool(text: str, severity: Severity, sources: Sources, unit: str) -> Diagnos
 
 
 def _linker(text: str, sources: Sources) -> Diagnostic:
+    text = re.sub(r"/\S+/renamed/\d+\.o:?", "", text)
     symbol = re.search(r"(?:of|to) [`']([^'`]+)'", text)
     place = Place()
     if symbol:

@@ -41,7 +41,7 @@ def read(path: Path) -> Dynamic:
         raise NotElfError(f"{path.name} is not a 64-bit little-endian ELF file")
     try:
         return _dynamic(data)
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, OverflowError, ValueError) as error:
         raise NotElfError(f"{path.name} is damaged: {error}") from None
 
 

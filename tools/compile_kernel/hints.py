@@ -149,6 +149,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"template instantiation depth|constexpr.*(limit|depth)|recursion",
         "The template or constexpr recursion does not end: add its last case.",
     ),
+    (
+        r"signal terminated program|out of memory|virtual memory exhausted|cannot allocate|internal compiler error",
+        "The compiler itself gave up, as it does on recursion without an end or on far too much code: make the source smaller.",
+    ),
     # The import.
     (
         r"unknown type specifier|Unknown type|torch_library_def|schema",

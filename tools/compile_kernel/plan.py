@@ -160,7 +160,7 @@ class _Shared:
         for name in depends:
             places[:0] = dependencies.find(name, toolchain).include
         return cls(
-            cxx=("-O3", "-DNDEBUG", f"-std={standard}", *host, "-fdiagnostics-color=never"),
+            cxx=("-O3", "-DNDEBUG", f"-std={standard}", *host, "-fdiagnostics-color=never", "-fmax-errors=20"),
             cuda=(*cuda, "--resource-usage", f"-ccbin={toolchain.need_gxx().path}"),
             defines=tuple(defines),
             # As system headers: what is wrong in them is not the author's to mend, and is not reported.

@@ -89,7 +89,12 @@ def of_import(loaded: Loaded, project: Project, target: Target, staged: Path, so
 def no_ops(loaded: Loaded, project: Project, sources: Sources) -> Diagnostic | None:
     """A library whose ops have a namespace of their own choice: two builds of it collide, and `ops` finds none of them."""
     place = sources.search(r"TORCH_LIBRARY(_FRAGMENT)?\(\s*(?!TORCH_EXTENSION_NAME)\w+", project.build.binding.sources)
-    if not loaded.ok or loaded.ops or not place.file:
+    unnamed = (loaded.ok and not loaded.ops) or (loaded.problem or {}).get("kind") in {
+        "dangling",
+        "RuntimeError",
+        "AttributeError",
+    }
+    if not place.file or not unnamed:
         return None
     message = "the ops are registered under a hard-coded namespace, so the package's `ops` has none of them"
     advice = "Write STABLE_TORCH_LIBRARY_EXPAND(TORCH_EXTENSION_NAME, ops) (TORCH_LIBRARY_EXPAND with the full ABI)."

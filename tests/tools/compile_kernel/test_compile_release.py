@@ -13,6 +13,7 @@ from compile_project_files import CPU
 from conftest import Compile
 
 from kernelwright.tools.compile_kernel import abi, elf
+from kernelwright.tools.toolchain import detect
 
 LOAD = """
 import torch
@@ -75,9 +76,7 @@ def test_python_symbols_outside_the_stable_abi_are_found(tmp_path: Path) -> None
 
 
 def test_a_shim_newer_than_the_promise_is_found(tmp_path: Path) -> None:
-    import torch
-
-    include = Path(torch.__file__).parent / "include"
+    include = detect(Path(sys.executable)).need_torch().include_dirs[0]
     known = abi.shims(include)
     newest = max(known, key=lambda name: known[name])
     assert known[newest] > (2, 9)
@@ -101,9 +100,7 @@ def test_what_is_no_library_is_said_so(tmp_path: Path, content: bytes) -> None:
 
 
 def test_the_reader_agrees_with_binutils() -> None:
-    import torch
-
-    library = Path(torch.__file__).parent / "lib" / "libc10.so"
+    library = detect(Path(sys.executable)).need_torch().lib / "libc10.so"
     out = subprocess.run(["nm", "-D", "--undefined-only", str(library)], check=True, capture_output=True, text=True)
     theirs = {line.split()[-1].partition("@")[0] for line in out.stdout.splitlines()}
     assert set(elf.read(library).undefined) == theirs

@@ -1,0 +1,179 @@
+"""Edit to result: compile_kernel beside torch.utils.cpp_extension.load, the same op, the same machine, one run.
+
+    python benchmarks/compile_loop.py --out benchmarks/results/compile-loop.json
+
+compile_kernel builds the catalogue's rmsnorm (plain CUDA, stable-ABI binding) into a package and imports it in a fresh boxed
+process; `load` builds the same op as tutorials write it, one .cu file with torch/extension.h, and imports it in its own
+process, torch being imported already. Both start with empty caches and compile for one architecture with all cores. Times are
+seconds of wall time; an edit adds a line to the kernel's file. Run it on a quiet machine: the load average before it is written down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kernelwright.tools import catalogue
+from kernelwright.tools.compile_kernel import generated
+from kernelwright.tools.compile_kernel.build import compile_project
+from kernelwright.tools.tool import Context
+from kernelwright.tools.toolchain import detect
+
+ARCH = "sm_90a"
+USUAL = """\
+#include <torch/extension.h>
+#include <cuda_bf16.h>
+
+__global__ void rmsnorm_kernel(__nv_bfloat16* out, const __nv_bfloat16* x, const __nv_bfloat16* w, int columns, float eps) {
+  __shared__ float sums[32];
+  const __nv_bfloat16* row = x + int64_t(blockIdx.x) * columns;
+  float sum = 0.0f;
+  for (int i = threadIdx.x; i < columns; i += blockDim.x) {
+    float v = __bfloat162float(row[i]);
+    sum += v * v;
+  }
+  for (int offset = 16; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffff, sum, offset);
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
+  __syncthreads();
+  sum = 0.0f;
+  for (unsigned i = 0; i < blockDim.x / 32; ++i) sum += sums[i];
+  float scale = rsqrtf(sum / columns + eps);
+  for (int i = threadIdx.x; i < columns; i += blockDim.x)
+    out[int64_t(blockIdx.x) * columns + i] = __float2bfloat16(__bfloat162float(row[i]) * scale * __bfloat162float(w[i]));
+}
+
+torch::Tensor rmsnorm(torch::Tensor x, torch::Tensor w, double eps) {
+  auto out = torch::empty_like(x);
+  int columns = x.size(-1);
+  rmsnorm_kernel<<<x.numel() / columns, 256>>>(reinterpret_cast<__nv_bfloat16*>(out.data_ptr()),
+                                              reinterpret_cast<const __nv_bfloat16*>(x.data_ptr()),
+                                              reinterpret_cast<const __nv_bfloat16*>(w.data_ptr()), columns, eps);
+  return out;
+}
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) { m.def("rmsnorm", &rmsnorm); }
+"""
+
+
+def main() -> None:
+    """Measure both, print a table, write the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=5, help="edits of ours; the median is given")
+    parser.add_argument("--their-repeats", type=int, default=1, help="edits of theirs, about a minute each on two cores")
+    parser.add_argument("--skip-load", action="store_true", help="measure compile_kernel alone")
+    arguments = parser.parse_args()
+    load_before = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = measure_ours(Path(scratch) / "ours", arguments.repeats)
+        theirs = {} if arguments.skip_load else measure_load(Path(scratch) / "theirs", arguments.their_repeats)
+    found = detect(Path(sys.executable))
+    result = {
+        "host": {
+            "cores": len(os.sched_getaffinity(0)),
+            "load_average_before": round(load_before, 2),
+            "nvcc": found.need_nvcc().version,
+            "gxx": found.need_gxx().version,
+            "torch": found.need_torch().version,
+            "arch": ARCH,
+        },
+        "seconds": {"compile_kernel": ours, "cpp_extension.load": theirs},
+        "times_faster": {key: round(theirs[key] / ours[key], 1) for key in ("first_cuda", "edit") if theirs},
+    }
+    print(json.dumps(result, indent=2))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def measure_ours(folder: Path, repeats: int) -> dict[str, float]:
+    """First build with nothing cached, an edit of the .cu, and no edit; the import check is in all of them."""
+    project = folder / "rmsnorm"
+    shutil.copytree(catalogue.folder("rmsnorm"), project, ignore=shutil.ignore_patterns("build"))
+    contexts = iter(range(1000))
+
+    def build(backend: str, cache: str = "cache") -> None:
+        context = Context(folder=folder / f"job{next(contexts)}", cache=folder / cache, host_python=Path(sys.executable))
+        result = compile_project(project, backend=backend, archs=[ARCH], context=context)
+        assert result.status == "ok", result.markdown()
+
+    source = next((project / "rmsnorm_cuda").glob("*.cu"))
+    text = source.read_text(encoding="utf-8")
+    first_cuda = timed(lambda: build("cuda", "first"))
+    first_all = timed(lambda: build("all"))
+    edits = []
+    for number in range(repeats):
+        source.write_text(f"{text}\n__device__ int edited_{number}() {{ return {number}; }}\n", encoding="utf-8")
+        edits.append(timed(lambda: build("cuda")))
+    unchanged = [timed(lambda: build("cuda")) for _ in range(repeats)]
+    return {
+        "first_cuda": first_cuda,
+        "first_cuda_and_cpu": first_all,
+        "edit": round(statistics.median(edits), 3),
+        "edit_worst": max(edits),
+        "unchanged": round(statistics.median(unchanged), 4),
+    }
+
+
+def measure_load(folder: Path, repeats: int) -> dict[str, float]:
+    """The same with torch's own loader, in one process that has torch imported."""
+    folder.mkdir(parents=True)
+    cache = folder / "cache"
+    found = detect(Path(sys.executable))
+    stubs = generated.stubs(generated.folder(cache), found)
+    argv = [sys.executable, __file__, "--load-worker", str(folder), str(stubs), str(found.cuda_home), str(repeats)]
+    out = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(out.stdout.splitlines()[-1]))
+
+
+def load_worker(folder: Path, stubs: str, cuda_home: str, repeats: int) -> None:
+    """Runs in its own process: builds, edits and builds again with cpp_extension.load."""
+    os.environ["TORCH_CUDA_ARCH_LIST"] = "9.0a"
+    os.environ["CUDA_HOME"] = cuda_home
+    from torch.utils import cpp_extension
+
+    # A CPU build of torch knows no CUDA_HOME and lacks the two libraries that every CUDA extension is linked with.
+    cpp_extension.CUDA_HOME = cuda_home
+    source = folder / "rmsnorm.cu"
+    source.write_text(USUAL, encoding="utf-8")
+    (folder / "build").mkdir()
+
+    def build() -> Any:
+        return cpp_extension.load(
+            name="usual_rmsnorm",
+            sources=[str(source)],
+            build_directory=str(folder / "build"),
+            extra_ldflags=[f"-L{stubs}"],
+            extra_cuda_cflags=["-O3"],
+            with_cuda=True,
+        )
+
+    first = timed(build)
+    edits = []
+    for number in range(repeats):
+        source.write_text(f"{USUAL}\n__device__ int edited_{number}() {{ return {number}; }}\n", encoding="utf-8")
+        edits.append(timed(build))
+    print(json.dumps({"first_cuda": first, "edit": round(statistics.median(edits), 3), "unchanged": round(timed(build), 4)}))
+
+
+def timed(action: Callable[[], Any]) -> float:
+    """Wall seconds of one call."""
+    started = time.perf_counter()
+    action()
+    return round(time.perf_counter() - started, 4)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--load-worker"]:
+        load_worker(Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]))
+    else:
+        main()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import bpe_openai
 import pytest
-import yaml
 
 from kernelwright.server.skill import NAME, skill_files, skill_home, write_skill
 from kernelwright.tools import archs, reference_library
@@ -15,6 +13,8 @@ from kernelwright.tools.tool import ToolError
 
 
 def test_skill_md_is_valid_by_the_specification() -> None:
+    import yaml
+
     _, matter, body = skill_files()["SKILL.md"].split("---\n", 2)
     fields = yaml.safe_load(matter)
     assert fields["name"] == NAME
@@ -28,6 +28,8 @@ def test_skill_md_is_valid_by_the_specification() -> None:
 
 
 def test_skill_md_costs_under_550_tokens() -> None:
+    import bpe_openai
+
     assert len(bpe_openai.get_encoding("o200k_base").encode(skill_files()["SKILL.md"])) < 550
 
 

@@ -128,8 +128,8 @@ def norm(x, w):
 """,
     ),
     "work in a thread": (
-        "incorrect",
-        "wrong",
+        "rejected",
+        "late work",
         """
 def norm(x, w):
     out = torch.empty_like(x)
@@ -138,8 +138,8 @@ def norm(x, w):
 """,
     ),
     "work in a thread of C++": (
-        "incorrect",
-        "wrong",
+        "rejected",
+        "late work",
         """
 def norm(x, w): return _call(x, w, torch.zeros_like(x), 'norm_late')
 """,

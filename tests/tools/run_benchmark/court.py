@@ -55,7 +55,8 @@ class Forked(Child):  # type: ignore[misc]
         """Kill this trial's fork and drop what it still had to say."""
         # Outermost first: supervisor, sandbox, zygote; the last one is the fork, or a process that the candidate started.
         forks = [pid for pid in below(self.process.pid) if _is_zygote(pid)]
-        os.kill(forks[1], signal.SIGKILL)
+        if len(forks) > 1:
+            os.kill(forks[1], signal.SIGKILL)
         while select.select([self.wire.read_fd], [], [], 0.05)[0]:
             os.read(self.wire.read_fd, 1 << 16)
         self.pids = []
@@ -84,7 +85,8 @@ class Court:
         self.candidate = self._start(
             [str(zygote), str(JUDGE)], (self.packages, zygote), [self.inputs.read_only(), self.results], tier, Forked
         )
-        self.count = 0
+        self.candidate.role = "candidate"
+        self.count, self.tier = 0, tier
 
     def _start(self, program: list[str], shown: tuple[Path, ...], arenas: list[Any], tier: Tier | None, kind: Any) -> Any:
         box = Box(
@@ -97,8 +99,8 @@ class Court:
         path = [] if program[0].endswith(".py") else [str(JUDGE / "start.py")]
         return kind(Path(program[0]).stem, command([sys.executable, "-B", *path, *program], box), arenas)
 
-    def judge(self, source: str, problem: str | None = None, **asked: Any) -> Judged:
-        """The verdict on the good package with `source` appended to it."""
+    def judge(self, source: str, problem: str | None = None, own_process: bool = False, **asked: Any) -> Judged:
+        """The verdict on the good package with `source` appended to it; `own_process` starts a candidate for it alone."""
         self.count += 1
         package = self.packages / str(self.count)
         package.mkdir(parents=True)
@@ -112,17 +114,18 @@ class Court:
         request |= {"most_profiled": 0, "set_bytes": 64 << 20, **asked}
         if self.device == "cuda":
             request |= {"cache_bytes": torch.cuda.get_device_properties(0).L2_cache_size, "set_bytes": 4 << 30}
-        return self._try(request)
+        return self._try(request, None if own_process else self.candidate)
 
-    def _try(self, request: dict[str, Any]) -> Judged:
-        self.candidate.role = "candidate"
-        trial = Trial(request, self.reference, self.candidate, (self.inputs, self.expected, self.results))
+    def _try(self, request: dict[str, Any], candidate: Any) -> Judged:
+        if not self.reference.alive:
+            self.reference = self._start(["reference"], (self.problems,), [self.inputs, self.expected], self.tier, Child)
+        trial = Trial(request, self.reference, candidate, (self.inputs, self.expected, self.results))
         try:
             judge_module.judge(trial)
         except BrokenProblemError as error:
             trial.findings.add("invalid", "problem", error.reason)
         finally:
-            self.candidate.close()
+            trial.candidate.close()
         result = judge_module.result(trial)
         return Judged(result["verdict"], result["reasons"], {f["family"] for f in result["findings"]}, result)
 

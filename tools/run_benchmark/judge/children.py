@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,7 +56,7 @@ class Child:
         os.close(theirs_write)
         self.wire = Wire(ours_read, ours_write)
         assert self.process.stdout is not None
-        self.output = Output(self.process.stdout)
+        self.output = Output(self.process.stdout, self.process.terminate)
 
     def ask(self, do: str, timeout_s: float, **what: Any) -> Message:
         """Have the child do something; its answer. Raises `ChildFailedError` and `ChildRaisedError`."""
@@ -76,9 +76,8 @@ class Child:
         try:
             reply = self.wire.receive(time.monotonic() + timeout_s)
         except WireTimeoutError:
-            how = "output" if self.output.flooded else "time"
             self.close()
-            raise ChildFailedError(self.role, how, self._too_late(how, timeout_s)) from None
+            raise ChildFailedError(self.role, "time", f"did not answer within {timeout_s:.0f} s") from None
         except WireClosedError:
             raise self._gone() from None
         except WireBrokenError as error:
@@ -92,9 +91,6 @@ class Child:
             raise ChildRaisedError(self.role, *(str(raised.get(k, "")) for k in ("kind", "text", "trace")))
         return reply
 
-    def _too_late(self, how: str, timeout_s: float) -> str:
-        return "printed without end" if how == "output" else f"did not answer within {timeout_s:.0f} s"
-
     def _gone(self) -> ChildFailedError:
         try:
             code = self.process.wait(timeout=10)
@@ -102,6 +98,8 @@ class Child:
             self.close()
             return ChildFailedError(self.role, "protocol", "closed its connection to the judge")
         self.close()
+        if self.output.flooded:
+            return ChildFailedError(self.role, "output", "printed without end")
         if code in LIMITS:
             words = {"memory": "used more memory than allowed", "processes": "started more processes than allowed"}
             return ChildFailedError(self.role, LIMITS[code], words.get(LIMITS[code], "ran out of time"))
@@ -156,17 +154,19 @@ def thread_seconds(pid: int) -> float:
 
 
 class Output(threading.Thread):
-    """Drains what a child prints and keeps its end."""
+    """Drains what a child prints and keeps its end; ends the child when it prints more than any honest program."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
+    def __init__(self, pipe: IO[bytes], end: Callable[[], None]) -> None:
         super().__init__(daemon=True)
-        self.pipe, self.kept, self.total = pipe, bytearray(), 0
+        self.pipe, self.end, self.kept, self.total = pipe, end, bytearray(), 0
         self.start()
 
     def run(self) -> None:
         while chunk := os.read(self.pipe.fileno(), 1 << 16):
             self.total += len(chunk)
             self.kept = (self.kept + chunk)[-KEPT_OUTPUT:]
+            if self.flooded:
+                self.end()
 
     @property
     def flooded(self) -> bool:

@@ -123,7 +123,7 @@ def capability_entry(compute_capability: str) -> Mapping[str, Any]:
 
 
 def source_of(arch: Arch, key: str) -> Mapping[str, str]:
-    """Where the number `key` of this product comes from: `kind` (vendor, device, third-party, unchecked) and `title`."""
+    """Where the number `key` comes from: `title`, and `kind` (vendor, device, third-party, derived or unchecked)."""
     chosen = _specs_file()["gpu"][arch.key]["sources"]
     source: Mapping[str, str] = _specs_file()["source"][chosen.get(key, chosen["all"])]
     return source

@@ -16,6 +16,7 @@ from kernelwright.tools.run_benchmark import outcome, report, request
 from kernelwright.tools.run_benchmark.contract import BenchmarkArgs, BenchmarkResult, ReferenceInfo
 from kernelwright.tools.run_benchmark.judging import judge
 from kernelwright.tools.run_benchmark.request import Subject
+from kernelwright.tools.run_benchmark.sanitize import sanitize
 from kernelwright.tools.tool import Context, ToolError
 
 CLOCK = {
@@ -24,8 +25,8 @@ CLOCK = {
 }
 
 
-def run(args: BenchmarkArgs, context: Context) -> BenchmarkResult:
-    """Build the project of this call, have it judged, and write the report.
+def run(args: BenchmarkArgs, context: Context, seed: int | None = None) -> BenchmarkResult:
+    """Build the project of this call, have it judged, and write the report; `seed` repeats the draws of an earlier job.
 
     A kernel that does not compile, is wrong or cheats is a result. Raises ToolError for arguments that do not fit the problem,
     and for a host that lacks a GPU, a compiler, torch or a sandbox.
@@ -42,12 +43,24 @@ def run(args: BenchmarkArgs, context: Context) -> BenchmarkResult:
     subject = _subject(args, project, built)
     with gpu.lock(gpu.lock_folder() / subject.device, context.progress, "GPU" if subject.gpu else "processor"):
         before = gpu.state(subject.gpu.uuid) if subject.gpu else {}
-        said = judge(request.build(args, context, subject), context)
+        said = judge(request.build(args, context, subject, seed), context)
+        if args.sanitize:
+            _sanitize(subject, said, context)
         after = gpu.state(subject.gpu.uuid) if subject.gpu else {}
     said["method"] |= {"sandbox": request.tier(), "clock": CLOCK[subject.device]}
     said["method"]["seconds"] = round(time.monotonic() - started, 1)
     said["method"] |= {"gpu_before": before, "gpu_after": after} if subject.gpu else {}
     return _result(args, context, project, subject, said)
+
+
+def _sanitize(subject: Subject, said: dict[str, Any], context: Context) -> None:
+    executable = toolchain.detect(context.host_python, cache=context.cache).compute_sanitizer
+    found, notes = sanitize(executable.path if executable else None, subject, said["rows"], context)
+    said["method"]["sanitizer"] = {"findings": found, "notes": notes}
+    said["notes"] = [*notes, *said["notes"]]
+    if found:
+        said["reasons"] = [*found, *said["reasons"]]
+        said["verdict"] = "incorrect" if said["verdict"] in {"ok", "inconclusive", "suspicious"} else said["verdict"]
 
 
 def _check(args: BenchmarkArgs, project: Project, context: Context) -> None:
@@ -114,7 +127,7 @@ def _result(args: BenchmarkArgs, context: Context, project: Project, subject: Su
         plot_uri=context.uri("plot"),
         log_uri=context.uri("log"),
     )
-    report.write(context.folder, project.name, result, said)
+    report.write(context.folder, project.name, args, result, said)
     copy = said["method"].get("copy_gbps")
     if subject.gpu and copy:
         gpu.remember_bandwidth(context.cache, subject.gpu, copy)

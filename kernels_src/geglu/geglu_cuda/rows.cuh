@@ -21,6 +21,12 @@ constexpr int kThreadsPerSm = 1024;
 constexpr int kThreadsPerSm = 1536;
 #endif
 
+// Of numbers that are not negative; those of 32 bits in a quarter of the time.
+__device__ __forceinline__ int64_t divide(int64_t a, int64_t b) {
+  if (((a | b) >> 32) == 0) return static_cast<uint32_t>(a) / static_cast<uint32_t>(b);
+  return a / b;
+}
+
 // Where the rows of a tensor lie: row r starts at (r / inner) * outer_stride + (r % inner) * inner_stride elements.
 struct Layout {
   int64_t rows;
@@ -38,7 +44,7 @@ struct Layout {
 
   __device__ int64_t start(int64_t row) const {
     if (inner == rows) return row * inner_stride;
-    const int64_t outer = row / inner;
+    const int64_t outer = divide(row, inner);
     return outer * outer_stride + (row - outer * inner) * inner_stride;
   }
 

@@ -1,0 +1,229 @@
+// Adaptive normalisation over the last dimension, with the gated residual before it or without:
+//   x[r, i] += gate[s, i] * update[r, i]                      (gated only; s is the sample that row r belongs to)
+//   out[r, i] = (x[r, i] - mean) * inverse * (1 + scale[s, i]) + shift[s, i]
+// where mean and inverse are those of LayerNorm, or 0 and 1 / sqrt(mean(x^2) + eps) for RMSNorm.
+//
+// Bytes moved: x is read once and out written once, 2 * rows * n * sizeof(T); gated also reads update and writes x, twice that.
+// gate, scale and shift come from cache.
+// Limit: DRAM bandwidth; eight floating-point operations an element are free.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
+// then warps through shared memory.
+// Rows over 32 KB, which no such model has, and rows that are not aligned are read again from cache, an element at a time.
+// One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
+
+#include "rows.cuh"
+
+namespace {
+
+using rows::Layout;
+
+// `samples` rows of x share a row of each modulation.
+template <typename T>
+struct Arguments {
+  T* out;
+  T* x;
+  const T *update, *gate, *scale, *shift;
+  Layout x_rows, update_rows, gate_rows, scale_rows, shift_rows;
+  int64_t n, per_sample;
+  float eps;
+  bool rms;
+};
+
+template <typename T, int kVectors>
+__device__ __forceinline__ void fetch(const T* row, int vectors, uint4 (&into)[kVectors]) {
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = threadIdx.x + j * blockDim.x;
+    if (v < vectors) into[j] = rows::load_shared_by_rows(row + v * rows::kLanes<T>);
+  }
+}
+
+template <typename T, int kVectors>
+__device__ __forceinline__ void load(const T* row, int vectors, uint4 (&into)[kVectors]) {
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = threadIdx.x + j * blockDim.x;
+    into[j] = v < vectors ? rows::load_once(row + v * rows::kLanes<T>) : make_uint4(0, 0, 0, 0);
+  }
+}
+
+// held += factor * update, rounded: what is normalised is the sum as the next layer will see it.
+template <typename T, int kVectors>
+__device__ __forceinline__ void add_gated(T* row, int vectors, const uint4 (&update)[kVectors], const uint4 (&factor)[kVectors],
+                                          uint4 (&held)[kVectors]) {
+  constexpr int kLanes = rows::kLanes<T>;
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = threadIdx.x + j * blockDim.x;
+    if (v >= vectors) continue;
+    float lane[kLanes], more[kLanes], gate[kLanes];
+    rows::unpack<T>(held[j], lane);
+    rows::unpack<T>(update[j], more);
+    rows::unpack<T>(factor[j], gate);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) lane[i] = fmaf(gate[i], more[i], lane[i]);
+    held[j] = rows::pack<T>(lane);
+    rows::store(row + v * kLanes, held[j]);
+  }
+}
+
+// Gated kernels hold three vectors where the others hold one, and need the registers of a third of the threads.
+constexpr int blocks_per_sm(int vectors_per_thread, bool gated) {
+  if (vectors_per_thread > 2) return gated ? 1 : 2;
+  return gated ? 2 : rows::blocks_per_sm(vectors_per_thread, 2);
+}
+
+template <typename T, int kVectors, bool kGated>
+__global__ void __launch_bounds__(rows::threads_of(kVectors), blocks_per_sm(kVectors, kGated))
+    adaln_in_registers(Arguments<T> a) {
+  constexpr int kLanes = rows::kLanes<T>;
+  __shared__ float scratch[2][32];
+
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const bool active = row < a.x_rows.rows;
+  const int vectors = active ? static_cast<int>(a.n) / kLanes : 0;
+  const int64_t sample = active ? rows::divide(row, a.per_sample) : 0;
+  T* x_row = a.x + (active ? a.x_rows.start(row) : 0);
+
+  uint4 held[kVectors];
+  load<T>(x_row, vectors, held);
+  if constexpr (kGated) {
+    uint4 update[kVectors], factor[kVectors];
+    load<T>(a.update + (active ? a.update_rows.start(row) : 0), vectors, update);
+    fetch<T>(a.gate + a.gate_rows.start(sample), vectors, factor);
+    add_gated<T>(x_row, vectors, update, factor, held);
+  }
+
+  float mean = 0.0f;
+  if (!a.rms) {
+    float sum = 0.0f;
+#pragma unroll
+    for (int j = 0; j < kVectors; ++j) {
+      float lane[kLanes];
+      rows::unpack<T>(held[j], lane);
+#pragma unroll
+      for (int i = 0; i < kLanes; ++i) sum += lane[i];
+    }
+    mean = rows::reduce_row<rows::Add>(sum, scratch[0]) / static_cast<float>(a.n);
+  }
+  float squares = 0.0f;
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const bool inside = threadIdx.x + j * blockDim.x < vectors;
+    float lane[kLanes];
+    rows::keep_packed(held[j]);
+    rows::unpack<T>(held[j], lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) {
+      const float difference = inside ? lane[i] - mean : 0.0f;
+      squares = fmaf(difference, difference, squares);
+    }
+  }
+  squares = rows::reduce_row<rows::Add>(squares, scratch[1]);
+  const float inverse = rsqrtf(squares / static_cast<float>(a.n) + a.eps);
+  uint4 scale[kVectors], shift[kVectors];
+  fetch<T>(a.scale + a.scale_rows.start(sample), vectors, scale);
+  fetch<T>(a.shift + a.shift_rows.start(sample), vectors, shift);
+
+  T* out_row = a.out + row * a.n;
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = threadIdx.x + j * blockDim.x;
+    float lane[kLanes], factor[kLanes], summand[kLanes];
+    rows::keep_packed(held[j]);
+    rows::unpack<T>(held[j], lane);
+    rows::unpack<T>(scale[j], factor);
+    rows::unpack<T>(shift[j], summand);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) lane[i] = fmaf((lane[i] - mean) * inverse, 1.0f + factor[i], summand[i]);
+    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+  }
+}
+
+template <typename T, bool kGated>
+__global__ void __launch_bounds__(1024) adaln_reading_again(Arguments<T> a) {
+  __shared__ float scratch[2][32];
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const bool active = row < a.x_rows.rows;
+  const int64_t sample = active ? rows::divide(row, a.per_sample) : 0;
+  const int64_t end = active ? a.n : 0;
+  T* x_row = a.x + (active ? a.x_rows.start(row) : 0);
+  const T* scale = a.scale + a.scale_rows.start(sample);
+  const T* shift = a.shift + a.shift_rows.start(sample);
+
+  float sum = 0.0f;
+  if constexpr (kGated) {
+    const T* gate = a.gate + a.gate_rows.start(sample);
+    const T* update = a.update + (active ? a.update_rows.start(row) : 0);
+    for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+      x_row[i] = rows::from_float<T>(fmaf(rows::to_float(gate[i]), rows::to_float(update[i]), rows::to_float(x_row[i])));
+    }
+  }
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) sum += rows::to_float(x_row[i]);
+  const float mean = a.rms ? 0.0f : rows::reduce_row<rows::Add>(sum, scratch[0]) / static_cast<float>(a.n);
+
+  float squares = 0.0f;
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+    const float difference = rows::to_float(x_row[i]) - mean;
+    squares = fmaf(difference, difference, squares);
+  }
+  squares = rows::reduce_row<rows::Add>(squares, scratch[1]);
+  const float inverse = rsqrtf(squares / static_cast<float>(a.n) + a.eps);
+
+  T* out_row = a.out + row * a.n;
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+    const float normal = (rows::to_float(x_row[i]) - mean) * inverse;
+    out_row[i] = rows::from_float<T>(fmaf(normal, 1.0f + rows::to_float(scale[i]), rows::to_float(shift[i])));
+  }
+}
+
+template <typename T, bool kGated>
+cudaError_t launch(const Arguments<T>& a, cudaStream_t stream) {
+  constexpr int kLanes = rows::kLanes<T>;
+  bool aligned = a.n % kLanes == 0;
+  for (const void* pointer :
+       {static_cast<const void*>(a.out), static_cast<const void*>(a.x), static_cast<const void*>(a.update),
+        static_cast<const void*>(a.gate), static_cast<const void*>(a.scale), static_cast<const void*>(a.shift)}) {
+    aligned = aligned && rows::aligned(pointer);
+  }
+  for (const Layout* layout : {&a.x_rows, &a.update_rows, &a.gate_rows, &a.scale_rows, &a.shift_rows}) {
+    aligned = aligned && layout->aligned(kLanes);
+  }
+  const rows::Shape shape = rows::shape_for((a.n + kLanes - 1) / kLanes, false);
+  const auto run = [&](auto kernel) { return rows::launch(kernel, shape, a.x_rows.rows, stream, a); };
+  if (aligned && shape.vectors_per_thread == 2) return run(adaln_in_registers<T, 2, kGated>);
+  if (aligned && shape.vectors_per_thread == 4) return run(adaln_in_registers<T, 4, kGated>);
+  return run(adaln_reading_again<T, kGated>);
+}
+
+}  // namespace
+
+// `x` and `update` have rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16), of which `per_sample` share a row of
+// `gate`, `scale` and `shift`: the four numbers of each `..._rows` make a `rows::Layout`. `out` is contiguous. Without `update`
+// and `gate`, which are then null, x stays as it is. Returns null, or what CUDA says went wrong.
+const char* adaln_launch(void* out, void* x, const void* update, const void* gate, const void* scale, const void* shift,
+                         const int64_t* x_rows, const int64_t* update_rows, const int64_t* gate_rows, const int64_t* scale_rows,
+                         const int64_t* shift_rows, int64_t n, int64_t per_sample, float eps, bool rms, int dtype,
+                         void* stream) {
+  const cudaError_t error = rows::with_dtype(dtype, [&](auto element) {
+    using T = decltype(element);
+    const Arguments<T> a{static_cast<T*>(out),
+                         static_cast<T*>(x),
+                         static_cast<const T*>(update),
+                         static_cast<const T*>(gate),
+                         static_cast<const T*>(scale),
+                         static_cast<const T*>(shift),
+                         Layout::of(x_rows),
+                         Layout::of(update_rows),
+                         Layout::of(gate_rows),
+                         Layout::of(scale_rows),
+                         Layout::of(shift_rows),
+                         n,
+                         per_sample,
+                         eps,
+                         rms};
+    const auto run = update != nullptr ? launch<T, true> : launch<T, false>;
+    return run(a, static_cast<cudaStream_t>(stream));
+  });
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}

@@ -184,7 +184,7 @@ class Subject:
 
     def rounds(self, name: str, count: int, digest: int | None = None, sets: list[int] | None = None) -> Message:
         """Call all sets `count` times, waited for; with `digest`, then sum over the bits of the results of `sets`."""
-        reply: Message = self.machine.rounds(self.tracks[name], self.prepared, count) if count else {"rounds": 0}
+        reply: Message = self.machine.rounds(self.tracks[name], self.prepared, count)
         return reply if digest is None else {**reply, **self.digest(name, digest, sets or [])}
 
     def digest(self, name: str, digest: int, sets: list[int]) -> Message:

@@ -5,7 +5,8 @@
 compile_kernel builds the catalogue's rmsnorm (plain CUDA, stable-ABI binding) into a package and imports it in a fresh boxed
 process; `load` builds the same op as tutorials write it, one .cu file with torch/extension.h, and imports it in its own
 process, torch being imported already. Both start with empty caches and compile for one architecture with all cores. Times are
-seconds of wall time; an edit adds a line to the kernel's file. Run it on a quiet machine: the load average before it is written down.
+seconds of wall time; an edit adds a line to the kernel's file. Run it on a quiet machine: the load average before it is written
+down.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def main() -> None:
                 for row in _project(name, project, arguments):
                     print(f"{row.source} {row.project} {row.backend}: {row.outcome} {row.seconds} s {row.detail}", flush=True)
                     rows.append(row)
-    _write(rows, arguments)
+                _write(rows, arguments)
 
 
 def _arguments() -> argparse.Namespace:
@@ -109,6 +109,14 @@ def _compile(folder: Path, backend: str, arguments: argparse.Namespace, queue: A
             queue.put(("fails", summarise(place)))
 
 
+def _with_earlier(rows: list[Row], path: Path) -> list[Row]:
+    """The rows of an earlier run into the same file, where this one has none for the same project."""
+    now = {(row.source, row.project) for row in rows}
+    earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    kept = [Row(**row) for row in earlier if (row["source"], row["project"]) not in now]
+    return sorted([*kept, *rows], key=lambda row: (row.source, row.project, row.backend))
+
+
 def _write(rows: list[Row], arguments: argparse.Namespace) -> None:
     found = detect(Path(sys.executable), cache=arguments.cache)
     here = {
@@ -119,6 +127,7 @@ def _write(rows: list[Row], arguments: argparse.Namespace) -> None:
         "limit_s": arguments.limit,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    rows = _with_earlier(rows, arguments.out.with_suffix(".json"))
     data = {"host": here, "rows": [asdict(row) for row in rows]}
     arguments.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     counts = {o: sum(row.outcome == o for row in rows) for o in ("compiles", "fails", "cannot", "unfinished")}

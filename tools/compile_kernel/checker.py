@@ -11,15 +11,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kernelwright.tools import sandbox
-from kernelwright.tools.compile_kernel import dependencies, elf, import_check
+from kernelwright.tools import gpu, sandbox
+from kernelwright.tools.compile_kernel import dependencies, elf, generated, import_check
 from kernelwright.tools.compile_kernel.plan import Target
 from kernelwright.tools.sandbox import Box, Limits
-from kernelwright.tools.toolchain import Toolchain
 
 # Importing torch takes 2 s, waiting for the compilers as long as they take.
 LIMITS = Limits(wall_s=4000.0, memory_bytes=8 << 30, processes=128, file_bytes=1 << 20, output_bytes=1 << 20)
 ANSWER_S = 120.0
+# What a CPU build of torch cannot define for a CUDA package: the stable ABI's own functions, and with the full ABI any of C++.
+ABSENT_WITHOUT_CUDA = (
+    "aoti_torch_get_current_cuda_stream",
+    "aoti_torch_cuda_",
+    "_ZN3c10",
+    "_ZNK3c10",
+    "_ZN2at",
+    "_ZNK2at",
+    "_ZN5torch",
+)
 
 
 @dataclass(frozen=True)
@@ -40,20 +49,22 @@ class Loaded:
 class Checker:
     """One boxed process that may read `stage` and loads one package from there. Use it in a `with` block."""
 
-    def __init__(self, stage: Path, toolchain: Toolchain, stubs: Path) -> None:
+    def __init__(self, stage: Path, target: Target, generated_files: Path) -> None:
+        chain = target.toolchain
+        torch = chain.need_torch()
         script = Path(import_check.__file__)
-        stubs.mkdir(parents=True, exist_ok=True)
-        search = [stubs]
-        roots = [stage, script, stubs]
-        if toolchain.cuda_home:
-            search += [toolchain.cuda_home / "lib64", toolchain.cuda_home / "lib"]
-            roots.append(toolchain.cuda_home)
-        box = Box(
-            read_only=tuple(roots),
-            env={"LD_LIBRARY_PATH": ":".join(map(str, search)), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-            limits=LIMITS,
-        )
-        argv = [str(toolchain.host_python), "-s", str(script)]
+        roots = [stage, script, torch.folder.parent]
+        env = {"OMP_NUM_THREADS": "1"}
+        if torch.cuda is None and target.backend == "cuda":
+            # Nothing of this may be seen by a torch that has CUDA: its own libraries must win.
+            stubs = generated.stubs(generated_files, chain)
+            home = chain.cuda_home
+            folders = [stubs, *((home / "lib64", home / "lib") if home else ())]
+            roots += [stubs, *([home] if home else [])]
+            env["LD_LIBRARY_PATH"] = ":".join(map(str, folders))
+        # Packages may ask for the device's properties when they are imported.
+        box = Box(read_only=tuple(roots), env=env, gpu=target.backend == "cuda" and bool(gpu.devices()), limits=LIMITS)
+        argv = [str(chain.host_python), "-s", str(script)]
         self._process = subprocess.Popen(
             sandbox.command(argv, box), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -99,7 +110,7 @@ def order(folder: Path, name: str, library: Path | None, target: Target) -> dict
         if target.framework == "tvm-ffi":
             folders = [flag[2:] for flag in dependencies.tvm_ffi(target.toolchain).link if flag.startswith("-L")]
             libraries += [f"{folder}/libtvm_ffi.so" for folder in folders]
-        absent = ("aoti_torch_get_current_cuda_stream", "aoti_torch_cuda_", "_ZN3c104cuda", "_ZNK3c104cuda", "_ZN2at4cuda")
+        absent = ABSENT_WITHOUT_CUDA
         symbols = [
             symbol
             for symbol in dynamic.undefined

@@ -40,7 +40,8 @@ def assemble(
         shutil.copyfile(library, folder / library.name)
         (folder / library.name).chmod(0o755)
     compatibility = folder / project.python_name
-    if not (compatibility / "__init__.py").exists():
+    # A module of the package's own name would be hidden by a folder of that name.
+    if not (compatibility / "__init__.py").exists() and not compatibility.with_suffix(".py").exists():
         compatibility.mkdir(exist_ok=True)
         text = templates.COMPATIBILITY_PY.format(name=project.python_name)
         (compatibility / "__init__.py").write_text(text, encoding="utf-8")

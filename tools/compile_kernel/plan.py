@@ -109,7 +109,9 @@ def make(project: Project, target: Target, generated: Path) -> Plan:
             f"build.toml names nothing to compile for {target.backend}.",
             f"Add a [kernel.…] table with backend = {target.backend!r}, or remove {target.backend!r} from backends.",
         )
-    units.append(Unit("old_systems.cpp", toolchain.need_gxx().path, ("-O2", "-std=c++20", "-fPIC"), generated=True))
+    gxx = toolchain.need_gxx()
+    standard = "-std=c++20" if gxx.numbers >= (11, 0) else "-std=c++17"
+    units.append(Unit("old_systems.cpp", gxx.path, ("-O2", standard, "-fPIC"), generated=True))
     capabilities = tuple(dict.fromkeys(c for unit in units for c in unit.capabilities))
     return Plan(
         target=target,

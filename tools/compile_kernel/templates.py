@@ -114,8 +114,10 @@ __attribute__((visibility("hidden"))) char __libc_single_threaded = 0;
 template std::basic_stringstream<char>::basic_stringstream();
 template std::basic_ostringstream<char>::basic_ostringstream();
 template std::basic_istringstream<char>::basic_istringstream();
+#if __cplusplus >= 202002L
 template std::string std::basic_stringbuf<char>::str() const&;
 template std::string std::basic_stringbuf<char>::str() &&;
+#endif
 
 namespace std {
 __attribute__((visibility("hidden"))) void __throw_bad_array_new_length() { throw bad_array_new_length(); }

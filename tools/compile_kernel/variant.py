@@ -101,9 +101,7 @@ class Builder:
             result.cached = True
             self._describe(result, made, [(unit, held[unit].file(_LOG), held[unit].file(_BOUNDS)) for unit in made.units])
             return self._package(result, made, name, library, folder, None)
-        with Checker(
-            folder / "stage", result.target.toolchain, generated.stubs(self._generated, result.target.toolchain)
-        ) as waiting:
+        with Checker(folder / "stage", target, self._generated) as waiting:
             fresh = self._compile(result, made, held, name, folder)
             return self._package(result, made, name, fresh, folder, waiting) if fresh else result
 
@@ -222,9 +220,7 @@ class Builder:
             if waiting:
                 loaded = waiting.ask(order)
             else:
-                with Checker(
-                    staged.parent, result.target.toolchain, generated.stubs(self._generated, result.target.toolchain)
-                ) as fresh:
+                with Checker(staged.parent, result.target, self._generated) as fresh:
                     loaded = fresh.ask(order)
             loaded = verdicts.excused(loaded, self._project, result.target)
             if loaded.ok:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kernelwright.tools.compile_kernel import diagnostics, resources
-from kernelwright.tools.compile_kernel.checker import Loaded
+from kernelwright.tools.compile_kernel.checker import ABSENT_WITHOUT_CUDA, Loaded
 from kernelwright.tools.compile_kernel.compilers import Compiled, Outcome
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic
 from kernelwright.tools.compile_kernel.diagnostics import Place, Sources, make
@@ -61,6 +61,12 @@ def excused(loaded: Loaded, project: Project, target: Target) -> Loaded:
         allowed = {"triton", "tvm_ffi", *(_import_name(d) for d in project.build.python_depends.get(target.backend, ()))}
         if module in allowed:
             return Loaded(True, log=loaded.log, skipped=f"import check: {module} is not installed in host_python")
+    undefined = re.search(r"undefined symbol: (\w+)", str(problem.get("message")))
+    foreign = target.backend == "cuda" and target.toolchain.need_torch().cuda is None
+    if foreign and undefined and undefined[1].startswith(ABSENT_WITHOUT_CUDA):
+        return Loaded(
+            True, log=loaded.log, skipped="import check: the torch of host_python has no CUDA, which this package needs"
+        )
     return loaded
 
 
@@ -107,7 +113,8 @@ def _definition(name: str, project: Project, sources: Sources) -> Place:
 
 def _failed_import(loaded: Loaded, project: Project, staged: Path, sources: Sources) -> list[Diagnostic]:
     problem = loaded.problem or {}
-    kind, message = str(problem.get("kind")), str(problem.get("message"))
+    package_dir = str(project.package_dir.relative_to(project.path))
+    kind, message = str(problem.get("kind")), str(problem.get("message")).replace(str(staged), package_dir)
     binding = project.build.binding.sources
     if kind == "undefined":
         return [_undefined(symbol, project, sources) for symbol in list(problem.get("symbols", ()))[: diagnostics.MAX_ERRORS]]
@@ -116,14 +123,12 @@ def _failed_import(loaded: Loaded, project: Project, staged: Path, sources: Sour
         place = sources.search(rf'impl\(\s*"{re.escape(name)}"', binding)
         return [make("error", f"ops.impl names {name!r}, which no ops.def declares", place, sources)]
     if kind == "crash":
-        init = str(project.package_dir.relative_to(project.path) / "__init__.py")
-        return [_crash(message, loaded.log, binding, init, sources)]
+        return [_crash(message, loaded.log, binding, f"{package_dir}/__init__.py", sources)]
     place = Place()
     for name, line in problem.get("frames", ()):
         path = Path(str(name))
         if path.is_relative_to(staged) and path.name != "_ops.py":
-            own = project.package_dir.relative_to(project.path) / path.relative_to(staged)
-            place = Place(str(own), int(line))
+            place = Place(f"{package_dir}/{path.relative_to(staged)}", int(line))
     if "module export function" in message and binding:
         place = Place(binding[0])
     return [make("error", f"import of the built package failed: {kind}: {message}", place, sources)]

@@ -15,6 +15,10 @@ from kernelwright.tools.compile_kernel import elf
 
 WORKER = """
 import json, sys
+sys.path.insert(0, sys.argv.pop(1))
+from conftest import NoChecker
+from kernelwright.tools.compile_kernel import variant
+variant.Checker = NoChecker
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from kernelwright.tools.compile_kernel.build import compile_project
@@ -33,11 +37,11 @@ def build(project):
 with ThreadPoolExecutor(8) as pool:
     print(json.dumps(list(pool.map(build, projects))), flush=True)
 """
-EACH = 3
+EACH = 4
 
 
 def start(cache: Path, projects: list[Path]) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-c", WORKER, str(cache), *map(str, projects)]
+    argv = [sys.executable, "-c", WORKER, str(Path(__file__).parent), str(cache), *map(str, projects)]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
 
 

@@ -109,7 +109,7 @@ def norm(x, w):
         "wrong",
         """
 def norm(x, w):
-    path = f'/tmp/{x.shape[0]}-{x.shape[1]}'
+    path = os.environ['TMPDIR'] + f'/{x.shape[0]}-{x.shape[1]}'
     if not os.path.exists(path):
         torch.save(good(x, w), path)
     return torch.load(path)
@@ -285,7 +285,7 @@ def norm(x, w): return good(x, w) if x.abs().max() < 7 and x.std() > 0.5 else x 
         "protocol",
         """
 def norm(x, w):
-    for fd in range(3, 40):
+    for fd in range(3, 256):
         try:
             os.write(fd, bytes([2, 0, 0, 0]) + b'{}')
         except OSError:

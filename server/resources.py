@@ -54,7 +54,7 @@ class Resources:
 
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
-        docs = lambda: [uri.rsplit("/", 1)[1] for uri, _ in reference_library.uris()]  # noqa: E731
+        docs = lambda: list(reference_library.names())  # noqa: E731
         ops = lambda: list(catalogue.ops())  # noqa: E731
         names = lambda: [arch.key for arch in archs.all_archs()]  # noqa: E731
         self.templates = (
@@ -70,7 +70,6 @@ class Resources:
 
     async def list_resources(self, _: RequestContext, __: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
         fixed = [
-            _markdown("kernel://references", "references", "Index of guides"),
             _markdown("kernel://ops", "ops", "Operations of the catalogue"),
         ]
         guides = [
@@ -121,8 +120,7 @@ class Resources:
         if uri == "kernel://references":
             return _text(uri, reference_library.index(), "text/markdown")
         if uri == "kernel://ops":
-            lines = [f"- `{op}`: kernel://ops/{op}/README.md" for op in catalogue.ops()]
-            return _text(uri, "\n".join(lines), "text/markdown")
+            return _text(uri, "\n".join(map(_op_line, catalogue.ops())), "text/markdown")
         for template in self.templates:
             values = template.match(uri)
             if values is not None:
@@ -146,6 +144,11 @@ class Resources:
     def _job(self, kind: str) -> Callable[..., types.TextResourceContents | types.BlobResourceContents]:
         # The parameter bears the name of the template's variable.
         return lambda uri, id: _file(uri, self.calls.jobs.store.file(id, kind))  # noqa: A006
+
+
+def _op_line(op: str) -> str:
+    sources = [f"kernel://ops/{op}/{path}" for path in catalogue.files(op) if path.suffix in {".cu", ".cpp"}]
+    return f"- `{op}`: {catalogue.summary(op)} kernel://ops/{op}/problem.py {' '.join(sources)}"
 
 
 def _markdown(uri: str, name: str, description: str) -> types.Resource:

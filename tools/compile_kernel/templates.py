@@ -104,6 +104,7 @@ globals().update({{key: value for key, value in vars(_module).items() if not key
 # here instead: string streams (GLIBCXX_3.4.26 and, as C++20, 3.4.29), the throw of an array too long (3.4.29), and the flag
 # that shared_ptr reads (GLIBC_2.32; 0 means "may have threads"). The version script keeps all of it inside the library.
 OLD_SYSTEMS_CPP = """\
+#include <ios>
 #include <new>
 #include <sstream>
 
@@ -122,6 +123,15 @@ template std::string std::basic_stringbuf<char>::str() &&;
 namespace std {
 __attribute__((visibility("hidden"))) void __throw_bad_array_new_length() { throw bad_array_new_length(); }
 }
+
+#if __GNUC__ >= 13
+template void std::basic_string<char>::_M_replace_cold(char*, std::size_t, const char*, std::size_t, std::size_t);
+
+namespace std {
+__attribute__((visibility("hidden"))) void ios_base_library_init() {}
+static ios_base::Init streams;
+}
+#endif
 """
 
 VERSION_SCRIPT = "{ global: PyInit_*; local: *; };\n"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from kernelwright.tools import sandbox
 from kernelwright.tools import toolchain as toolchains
 from kernelwright.tools.compile_kernel import targets
 from kernelwright.tools.compile_kernel.contract import Artifact, CompileResult, Diagnostic
@@ -49,6 +51,9 @@ def compile_project(
             if error.code != "toolchain_missing" or len(choice.targets) == 1:
                 raise
             skipped.append(f"{target.backend}: {error.message} {error.hint}")
+    shutil.rmtree(context.folder / "compile", ignore_errors=True)
+    if sandbox.available_tier() == "none":
+        skipped.append("sandbox: none works on this host, so the compilers and the import ran unconfined; install bubblewrap")
     if not built:
         raise ToolError("toolchain_missing", "; ".join(skipped), "Install what is missing and compile again.")
     _write_log(context, opened, built)
@@ -60,6 +65,7 @@ def _result(
 ) -> CompileResult:
     first = built[0]
     notes = [_migration(project, context)] if project.build.migrated else []
+    notes += _guessed(built)
     kernels = [kernel for one in built for kernel in one.kernels]
     ok = all(one.ok for one in built)
     return CompileResult(
@@ -85,6 +91,16 @@ def _artifact(project: Project, built: Built) -> Artifact | None:
     path = built.path / (built.library or "__init__.py")
     content = path.read_bytes()
     return Artifact(path=str(path.relative_to(project.path)), sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+def _guessed(built: Sequence[Built]) -> list[Diagnostic]:
+    """Which architectures a dev build is for where nobody named them and there is no GPU to ask."""
+    guessed = [one for one in built if one.target.wanted and one.target.wanted.guessed and one.target.mode == "dev"]
+    names = ", ".join(dict.fromkeys(kernel.arch for one in guessed for kernel in one.kernels))
+    if not names:
+        return []
+    message = f"there is no GPU here and no archs were given: compiled for {names}"
+    return [Diagnostic(severity="note", message=message, hint="Pass archs, like ['h100'], to choose.")]
 
 
 def _migration(project: Project, context: Context) -> Diagnostic:

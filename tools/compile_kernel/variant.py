@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -135,7 +136,7 @@ class Builder:
         return key(
             [
                 *(str(unit.compiler), compiler.st_size, compiler.st_mtime_ns, list(unit.arguments), unit.source),
-                key(source.read_bytes().hex()),
+                hashlib.sha256(source.read_bytes()).hexdigest(),
             ]
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -56,6 +57,15 @@ def address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on the address; a ToolError when that cannot be bound."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ToolError("conflict", f"{host}:{port} cannot be bound: {reason}.", "Choose another address or port.") from error
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
     try:
@@ -103,16 +113,15 @@ async def serve(settings: Settings, bind: str) -> None:
             f"{bind} can be reached from other machines and there is no token.",
             "Set KERNELWRIGHT_TOKEN or --token-file, or bind 127.0.0.1.",
         )
+    listener = listen(host, port)
     settings.workspaces_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with opened(settings, HostedWorkspaces(settings.workspaces_dir)) as calls:
-        config = uvicorn.Config(
-            application(calls, settings, host, token), host=host, port=port, log_level="warning", timeout_graceful_shutdown=3
-        )
+        config = uvicorn.Config(application(calls, settings, host, token), log_level="warning", timeout_graceful_shutdown=3)
         server = _Server(config)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_end_on_signal, server)
-            tasks.start_soon(_announce, server, host)
-            await server.serve()
+            tasks.start_soon(_announce, server, host, listener.getsockname()[1])
+            await server.serve(sockets=[listener])
             tasks.cancel_scope.cancel()
 
 
@@ -129,9 +138,8 @@ async def _end_on_signal(server: uvicorn.Server) -> None:
             server.should_exit = True
 
 
-async def _announce(server: uvicorn.Server, host: str) -> None:
+async def _announce(server: uvicorn.Server, host: str, port: int) -> None:
     while not server.started:
         await anyio.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
     sys.stderr.write(f"Kernelwright listens on http://{host}:{port}/mcp\n")
     sys.stderr.flush()

@@ -64,6 +64,26 @@ def state(uuid: str) -> dict[str, Any]:
     return {name: _number(value) for name, value in zip(fields.values(), rows[0], strict=True)}
 
 
+# Bits of NVML's clocks_event_reasons that mean that the card protected itself while it worked.
+_PROTECTING = {
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+BUSY_PCT = 10.0
+
+
+def spoiled(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Why a measurement between these two states (see `state`) cannot be trusted; empty when nothing speaks against it."""
+    reasons = []
+    if (before.get("utilization_pct") or 0.0) > BUSY_PCT:
+        reasons.append(f"Another process was using the GPU ({before['utilization_pct']:.0f} %) when the benchmark began.")
+    mask = int(str(after.get("throttle") or "0x0"), 16)
+    reasons += [f"The GPU was throttled: {name}." for bit, name in _PROTECTING.items() if mask & bit]
+    return reasons
+
+
 def _number(text: str) -> float | str | None:
     try:
         return float(text)

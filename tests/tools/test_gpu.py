@@ -65,6 +65,21 @@ def test_state_names_what_spoils_a_measurement(monkeypatch: pytest.MonkeyPatch, 
     assert found["utilization_pct"] is None
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({}, {}, []),
+        ({"utilization_pct": 0.0}, {"throttle": "0x0000000000000004"}, []),
+        ({"utilization_pct": 80.0}, {"throttle": "0x0"}, ["80 %"]),
+        ({"utilization_pct": None}, {"throttle": "0x0000000000000060"}, ["software thermal", "hardware thermal"]),
+    ],
+)
+def test_spoiled_measurements(before: dict[str, object], after: dict[str, object], words: list[str]) -> None:
+    found = gpu.spoiled(before, after)
+    assert len(found) == len(words)
+    assert all(word in reason for word, reason in zip(words, found, strict=True))
+
+
 def test_lock_is_exclusive_across_processes_and_tells_the_position(tmp_path: Path) -> None:
     first = hold(tmp_path)
     heard: list[str] = []

@@ -50,6 +50,10 @@ def run(args: BenchmarkArgs, context: Context, seed: int | None = None) -> Bench
     said["method"] |= {"sandbox": request.tier(), "clock": CLOCK[subject.device]}
     said["method"]["seconds"] = round(time.monotonic() - started, 1)
     said["method"] |= {"gpu_before": before, "gpu_after": after} if subject.gpu else {}
+    spoiled = gpu.spoiled(before, after)
+    if spoiled and said["verdict"] == "ok":
+        said["verdict"] = "inconclusive"
+    said["reasons"] = [*said["reasons"], *spoiled]
     return _result(args, context, project, subject, said)
 
 

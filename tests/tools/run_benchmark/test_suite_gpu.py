@@ -14,21 +14,26 @@ from court import Court
 from court_texts_gpu import CHEATS, GOOD_CU, GOOD_PYTHON, HONEST, PROBLEM
 
 from kernelwright.tools import gpu, toolchain
+from kernelwright.tools.sandbox import Tier
+from kernelwright.tools.sandbox.confine import landlock_abi
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
 
-@pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
-    """`judged(source)`: the verdict on the good CUDA package with `source` appended."""
-    folder = tmp_path_factory.mktemp("cuda")
+def _court(folder: Path, tier: Tier | None) -> Court:
     (folder / "good.cu").write_text(GOOD_CU)
     library = folder / "libgood.so"
     nvcc = toolchain.detect(Path(sys.executable), cache=folder).need_nvcc().path
     arch = "sm_" + gpu.devices()[0].compute_capability.replace(".", "")
     build = [str(nvcc), "-O3", "-shared", "-Xcompiler", "-fPIC", f"-arch={arch}", "-o", str(library), str(folder / "good.cu")]
     subprocess.run(build, check=True, capture_output=True)
-    court = Court(folder, "cuda", None, library, GOOD_PYTHON, PROBLEM)
+    return Court(folder, "cuda", tier, library, GOOD_PYTHON, PROBLEM)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """`judged(source)`: the verdict on the good CUDA package with `source` appended."""
+    court = _court(tmp_path_factory.mktemp("cuda"), None)
     yield court.judge
     court.close()
 
@@ -46,3 +51,13 @@ def test_cheat_is_caught_on_gpu(name: str, judged: Callable[..., Any]) -> None:
     found = judged(source, most_profiled=1 if "suspicious" in verdicts else 0)
     assert found.verdict in verdicts, found.reasons
     assert found.families & set(families), (found.families, found.reasons)
+
+
+@pytest.mark.skipif(landlock_abi() < 1, reason="needs Landlock")
+def test_second_tier_runs_cuda(tmp_path: Path) -> None:
+    court = _court(tmp_path, "landlock")
+    try:
+        assert court.judge("", most_profiled=1).verdict == "ok"
+        assert court.judge(CHEATS["nothing while captured"][2]).verdict == "incorrect"
+    finally:
+        court.close()

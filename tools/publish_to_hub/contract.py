@@ -43,7 +43,7 @@ class PublishResult(JobResult):
     def markdown(self) -> str:
         if self.stage or self.status not in {"ok", "failed"}:
             return self.unfinished()
-        done = f"committed {self.commit}" if self.commit else "dry run, nothing was uploaded"
+        done = f"committed {self.commit}" if self.commit else "nothing was uploaded"
         parts = [f"{self.status}: {self.repo_id} revision {self.revision}, {done}"]
         parts += [self.url] if self.url else []
         parts += [f"- [{'x' if c.ok else ' '}] {c.name}" + (f": {c.detail}" if c.detail else "") for c in self.checks]

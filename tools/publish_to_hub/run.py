@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from kernelwright.tools.project import Project
-from kernelwright.tools.publish_to_hub import checks, package, variant_checks
+from kernelwright.tools.publish_to_hub import checks, hub, package, variant_checks
 from kernelwright.tools.publish_to_hub.contract import Check, PublishArgs, PublishedFile, PublishResult
 from kernelwright.tools.publish_to_hub.package import Upload, Variant
 from kernelwright.tools.tool import Context, ToolError
 
-HUB = "https://huggingface.co"
 # A result stays under 10 kB, checks and all.
 _LISTED_BYTES = 3000
 
@@ -19,8 +17,6 @@ _LISTED_BYTES = 3000
 def run(args: PublishArgs, context: Context) -> PublishResult:
     """Check, list, and with `confirm` upload if all is well. Raises ToolError for an unknown variant or a Hub that refuses."""
     folder = context.existing_project()
-    if args.confirm:
-        raise ToolError("hub_denied", "This version only does the dry run.", "Leave confirm out; upload with kernel-builder.")
     context.progress("checking", "build.toml")
     if not (folder / "build.toml").is_file():
         raise ToolError("not_found", "There is no build.toml in the project.", "Publish a project that scaffold_kernel made.")
@@ -41,7 +37,11 @@ def run(args: PublishArgs, context: Context) -> PublishResult:
         found += checks.files(uploads, project, context)
     except ToolError as error:
         found.append(Check(name="files", ok=False, detail=f"{error.message} {error.hint}"))
-    return _result(args, context, package.revision(project), uploads, chosen, found)
+    result = _result(args, context, package.revision(project), uploads, chosen, found)
+    if not args.confirm or result.status != "ok":
+        return result
+    published = hub.publish(args.repo_id, result.revision, uploads, chosen, create_pr=args.create_pr, progress=context.progress)
+    return result.model_copy(update={"commit": published.commit, "url": published.url})
 
 
 def _result(
@@ -54,7 +54,6 @@ def _result(
 ) -> PublishResult:
     listed = _listed(uploads)
     valid = not checks.repo_id_problem(args.repo_id)
-    endpoint = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
     with context.log.open("a", encoding="utf-8") as log:
         log.writelines(f"[{'x' if check.ok else ' '}] {check.name}: {check.detail}\n" for check in found)
         log.writelines(f"{upload.branch} {upload.path} {upload.size} B\n" for upload in uploads)
@@ -63,7 +62,7 @@ def _result(
         job_id=context.job_id,
         repo_id=args.repo_id,
         revision=revision,
-        url=f"{endpoint}/kernels/{args.repo_id}/tree/{revision}" if valid and revision else "",
+        url=hub.page(args.repo_id, revision) if valid and revision else "",
         files=listed,
         more_files=len(uploads) - len(listed),
         variants=[variant.name for variant in chosen],

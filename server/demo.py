@@ -49,10 +49,14 @@ print(json.dumps({"loaded_from": str(Path(module.__file__).parent.name), "torch"
 
 @dataclass
 class Step:
-    """One step of the demo: what was done, whether it held, and the line a person reads."""
+    """One step of the demo: what was done, whether it held, and the line a person reads.
+
+    `noisy` is a benchmark whose results were right on a machine too busy to time them: no failure, but no number either.
+    """
 
     name: str
     ok: bool = False
+    noisy: bool = False
     detail: str = ""
     seconds: float = 0.0
     data: dict[str, Any] = field(default_factory=dict)
@@ -65,9 +69,12 @@ class DemoError(Exception):
 def run(*, as_json: bool, keep: Path | None) -> bool:
     """Run the demo and print its closing table, or with `as_json` the same as data; whether every step held."""
     steps = anyio.run(_in_directory, keep, as_json)
-    ok = all(step.ok for step in steps)
+    ok = all(step.ok or step.noisy for step in steps)
     if as_json:
-        plain = [{"step": s.name, "ok": s.ok, "detail": s.detail, "seconds": round(s.seconds, 2), **s.data} for s in steps]
+        plain = [
+            {"step": s.name, "ok": s.ok, "noisy": s.noisy, "detail": s.detail, "seconds": round(s.seconds, 2), **s.data}
+            for s in steps
+        ]
         sys.stdout.write(json.dumps({"ok": ok, "steps": plain}, indent=2) + "\n")
     else:
         _print_table(steps, Console())
@@ -77,7 +84,8 @@ def run(*, as_json: bool, keep: Path | None) -> bool:
 def _print_table(steps: list[Step], console: Console) -> None:
     table = Table("step", "", "result", "seconds", title="Kernelwright demo")
     for step in steps:
-        table.add_row(step.name, "[green]ok[/]" if step.ok else "[red]failed[/]", step.detail, f"{step.seconds:.1f}")
+        mark = "[green]ok[/]" if step.ok else "[yellow]noisy[/]" if step.noisy else "[red]failed[/]"
+        table.add_row(step.name, mark, step.detail, f"{step.seconds:.1f}")
     console.print(table)
 
 
@@ -190,7 +198,10 @@ async def _compile(session: _Session, step: Step, backend: str, host: dict[str, 
 async def _benchmark(session: _Session, step: Step, backend: str) -> None:
     shapes = CUDA_SHAPES if backend == "cuda" else None
     judged = await session.call("run_benchmark", project=NAME, backend=backend, shapes=shapes)
+    if judged["verdict"] == "inconclusive":
+        judged = await session.call("run_benchmark", project=NAME, backend=backend, shapes=shapes)
     step.ok = judged["verdict"] == "ok"
+    step.noisy = judged["verdict"] == "inconclusive" and all(row["correct"] for row in judged["rows"])
     means = (
         ", ".join(f"{v:.2f}x {k}" for k, v in judged["summary"]["geomean_speedup"].items() if v) if judged["summary"] else ""
     )

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernelwright_judge.arena import ALIGN, Arena, BadDescriptorError
+from kernelwright_judge.clock import Samples
 from kernelwright_judge.compare import Tolerance, lower_precision, measure, tolerance, trivial_answers
 from kernelwright_judge.findings import Findings
 from kernelwright_judge.intervals import geometric_mean, median_interval
@@ -72,6 +73,15 @@ def test_trivial_answers_are_zeros_inputs_and_means() -> None:
 def test_interval_holds_its_median(values: list[float]) -> None:
     middle, low, high = median_interval(values)
     assert min(values) <= low <= middle <= high <= max(values)
+
+
+def test_samples_kept_from_the_processors_do_not_count() -> None:
+    samples = Samples(judge=[1.0, 9.0, 1.1, -4.0, 1.2, 1.05], stretch=[1.0, 8.0, 1.1, 6.0, 1.2, 1.0])
+    assert sorted(samples.undisturbed()) == [1.0, 1.05, 1.1, 1.2]
+    assert samples.summary()[0] == pytest.approx(1.075)
+    busy = Samples(judge=[1.0, 5.0, 6.0, 7.0], stretch=[1.0, 5.0, 6.0, 7.0])
+    assert busy.undisturbed() == [1.0, 5.0, 6.0]
+    assert Samples(judge=[3.0, 4.0]).undisturbed() == [3.0, 4.0]
 
 
 def test_geometric_mean() -> None:

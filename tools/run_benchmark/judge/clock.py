@@ -17,6 +17,8 @@ from .intervals import median_interval
 from .wire import Message
 
 ASK_S = 120.0
+# Of the samples on the CPU those are left out that took this much longer beside their processor time than the best one.
+DISTURBED, FEWEST = 1.25, 3
 
 
 @dataclass
@@ -31,16 +33,25 @@ class Pace:
 @dataclass
 class Samples:
     """Seconds of one call, sample by sample: by the judge's clock, by the device's events (empty without a GPU), and of
-    processor time (empty with one)."""
+    processor time (empty with one). `stretch` is how much longer a sample took than its processor time."""
 
     judge: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
+    stretch: list[float] = field(default_factory=list)
     events: list[float] = field(default_factory=list)
     miscounted: int = 0
 
+    def undisturbed(self) -> list[float]:
+        """The judge's samples but those during which other programs kept this one from the processors."""
+        if len(self.stretch) != len(self.judge):
+            return self.judge
+        ranked = sorted(zip(self.stretch, self.judge, strict=True))
+        kept = [seconds for stretch, seconds in ranked if stretch <= DISTURBED * ranked[0][0]]
+        return kept if len(kept) >= FEWEST else [seconds for _, seconds in ranked[:FEWEST]]
+
     def summary(self) -> tuple[float, float, float]:
         """Median seconds and its 95 % interval."""
-        return median_interval(self.judge)
+        return median_interval(self.undisturbed())
 
     def scatter(self) -> float:
         """Half the interval's width relative to the median."""
@@ -71,15 +82,18 @@ def find_pace(child: Child, name: str, sets: int, target_s: float) -> Pace:
 
 def sample(child: Child, name: str, pace: Pace, into: Samples) -> None:
     """One slope."""
+    used = [child.cpu_seconds()]
     few_s, few = timed(child, "rounds", name=name, count=pace.few)
-    used = child.cpu_seconds()
+    used.append(child.cpu_seconds())
     many_s, many = timed(child, "rounds", name=name, count=pace.many)
+    used.append(child.cpu_seconds())
     calls = (pace.many - pace.few) * pace.sets
     into.judge.append((many_s - few_s) / calls)
-    if "event_ms" not in many:
-        into.processor.append((child.cpu_seconds() - used) / pace.many / pace.sets)
     if "event_ms" in many:
         into.events.append((many["event_ms"] - few["event_ms"]) / 1e3 / calls)
+    else:
+        into.processor.append((used[2] - used[1]) / pace.many / pace.sets)
+        into.stretch.append(max(few_s / max(used[1] - used[0], 1e-9), many_s / max(used[2] - used[1], 1e-9)))
     into.miscounted += (few["rounds"] != pace.few) + (many["rounds"] != pace.many)
 
 

@@ -163,6 +163,8 @@ class Timing:
                 "event_us": _median(samples.events) * 1e6 if samples.events else None,
                 "wall_us": eager_wall(child, name) * 1e6 if name == "candidate" or trial.device == "cuda" else None,
                 "rounds": [pace.few, pace.many],
+                "samples": len(samples.judge),
+                "disturbed_samples": len(samples.judge) - len(samples.undisturbed()),
             }
         self.judge_candidate()
 

@@ -132,6 +132,9 @@ def _write(rows: list[Row], arguments: argparse.Namespace) -> None:
     arguments.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     counts = {o: sum(row.outcome == o for row in rows) for o in ("compiles", "fails", "cannot", "unfinished")}
     head = f"nvcc {here['nvcc']}, g++ {here['gxx']}, torch {here['torch']}, for {arguments.arch}."
+    head += (
+        " A project that is not in the table was not tried. Cannot: it has nothing for cuda or cpu, or needs what is not here."
+    )
     lines = ["# kernel-builder projects, unmodified", "", head, ", ".join(f"{v} {k}" for k, v in counts.items()) + ".", ""]
     lines += ["| source | project | backend | framework | outcome | s | detail |", "| --- " * 7 + "|"]
     for row in rows:

@@ -57,6 +57,9 @@ from pathlib import Path
 
 import tvm_ffi
 
+has_jax = bool(find_spec("jax") and find_spec("jax_tvm_ffi"))
+has_torch = find_spec("torch") is not None
+
 ops = tvm_ffi.load_module(str(Path(__file__).parent / "{namespace}.so"))
 
 
@@ -72,7 +75,7 @@ def jax_add_ffi_target_name_prefix(name: str) -> str:
 
 def jax_register_ffi_target(name: str, *args, **kwargs):
     \"\"\"Register an op as a JAX FFI target where JAX is installed.\"\"\"
-    if find_spec("jax") and find_spec("jax_tvm_ffi"):
+    if has_jax:
         from jax_tvm_ffi import register_ffi_target
 
         return register_ffi_target(f"{namespace}.{{name}}", *args, **kwargs)

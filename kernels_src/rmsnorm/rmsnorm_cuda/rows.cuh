@@ -302,7 +302,7 @@ inline Shape shape_for(int64_t vectors, bool clusters) {
 constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread <= 4 ? 512 : 1024; }
 // A kernel with two `streams` has twice the bytes in flight, so it makes do with three quarters of the threads.
 constexpr int blocks_per_sm(int vectors_per_thread, int streams = 1) {
-  if (vectors_per_thread > 2) return vectors_per_thread > 4 ? 1 : 2;
+  if (vectors_per_thread > 2) return vectors_per_thread > 4 || (streams > 1 && kThreadsPerSm < 2048) ? 1 : 2;
   return streams > 1 ? kThreadsPerSm * 3 / 4 / 512 : kThreadsPerSm / 512;
 }
 

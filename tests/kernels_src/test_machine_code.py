@@ -1,0 +1,58 @@
+"""The machine code of the fast paths: 16-byte loads and stores, nothing in local memory. Needs nvcc, no GPU."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from kernelwright.tools import catalogue
+
+# One op on every generation, the others on one: compiling all of them for all takes minutes.
+CASES = [("rmsnorm", "sm_80"), ("rmsnorm", "sm_120"), *((op, "sm_90") for op in catalogue.ops())]
+# The fast paths are what is not made for rows without alignment: those end in `again` or `twice` or take single elements.
+SLOW = re.compile(r"_again|_twice|_kernelI\S*?Li1E")
+
+
+def _tool(name: str) -> str:
+    wheel = Path(sysconfig.get_path("purelib")) / "nvidia/cu13/bin" / name
+    found = shutil.which(name) or (str(wheel) if wheel.is_file() else None) or shutil.which(f"/usr/local/cuda/bin/{name}")
+    if found is None:
+        pytest.skip(f"needs {name}")
+    return found
+
+
+def _machine_code(op: str, arch: str, folder: Path) -> dict[str, list[str]]:
+    """The memory instructions of each kernel of `op`."""
+    source, binary = catalogue.folder(op) / f"{op}_cuda/{op}.cu", folder / f"{op}.cubin"
+    command = [_tool("nvcc"), "-std=c++17", "-O3", f"-arch={arch}", "-cubin", str(source), "-o", str(binary)]
+    subprocess.run(command, check=True, capture_output=True)
+    dump = subprocess.run([_tool("cuobjdump"), "--dump-sass", str(binary)], check=True, capture_output=True, text=True)
+    return _memory_instructions(dump.stdout)
+
+
+def _memory_instructions(sass: str) -> dict[str, list[str]]:
+    kernels: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in sass.splitlines():
+        if "Function :" in line:
+            current = kernels.setdefault(line.split()[-1], [])
+        elif found := re.search(r"\b(?:LDG|STG|LDL|STL)[.\w]*", line):
+            current.append(found[0])
+    return kernels
+
+
+@pytest.mark.parametrize(("op", "arch"), CASES)
+def test_fast_paths_move_16_bytes_and_spill_nothing(tmp_path: Path, op: str, arch: str) -> None:
+    fast = {name: found for name, found in _machine_code(op, arch, tmp_path).items() if not SLOW.search(name)}
+    assert len(fast) >= 3, "one for each dtype at least"
+    for name, found in fast.items():
+        assert not [i for i in found if i.startswith(("LDL", "STL"))], name
+        narrow = [i for i in found if ".128" not in i]
+        assert not narrow, (name, narrow)
+        assert any(i.startswith("LDG") for i in found), name
+        assert any(i.startswith("STG") for i in found), name

@@ -22,6 +22,7 @@ from kernelwright.server.jobs import Jobs
 from kernelwright.server.prompts import Prompts
 from kernelwright.server.resources import Resources
 from kernelwright.server.settings import Settings
+from kernelwright.server.skills_over_mcp import add_skills
 from kernelwright.server.workspace import Workspaces
 from kernelwright.tools import TOOLS
 from kernelwright.tools.tool import Tool, ToolError
@@ -132,7 +133,7 @@ def failure(error: ToolError) -> types.CallToolResult:
 def build(calls: Calls) -> Server[Any]:
     """The server over these tools."""
     handlers = Handlers(calls)
-    return Server(
+    server: Server[Any] = Server(
         "kernelwright",
         version=version("kernelwright"),
         title="Kernelwright",
@@ -147,6 +148,8 @@ def build(calls: Calls) -> Server[Any]:
         on_get_prompt=handlers.prompts.get,
         on_completion=handlers.resources.complete,
     )
+    add_skills(server)
+    return server
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
+from kernelwright.server import skills_over_mcp
 from kernelwright.server.calls import Calls
 from kernelwright.server.workspace import safe_path
 from kernelwright.tools import archs, catalogue, reference_library
@@ -71,6 +72,7 @@ class Resources:
     async def list_resources(self, _: RequestContext, __: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
         fixed = [
             _markdown("kernel://ops", "ops", "Operations of the catalogue"),
+            skills_over_mcp.listed(),
         ]
         guides = [
             types.Resource(uri=uri, name=uri.rsplit("/", 1)[1], title=title, mime_type="text/markdown")
@@ -121,6 +123,8 @@ class Resources:
             return _text(uri, reference_library.index(), "text/markdown")
         if uri == "kernel://ops":
             return _text(uri, "\n".join(map(_op_line, catalogue.ops())), "text/markdown")
+        if uri.startswith(skills_over_mcp.SCHEME):
+            return _text(uri, skills_over_mcp.read(uri), "text/markdown")
         for template in self.templates:
             values = template.match(uri)
             if values is not None:

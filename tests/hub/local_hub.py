@@ -52,9 +52,10 @@ class Repository:
 class Answer(Exception):  # noqa: N818
     """An HTTP answer other than 200 with JSON."""
 
-    def __init__(self, status: int, message: str, **more: str) -> None:
+    def __init__(self, status: int, message: str, code: str = "", **more: str) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
         self.body = json.dumps({"error": message} | more).encode()
 
 
@@ -77,7 +78,7 @@ class LocalHub:
                     hub.check(self.command, self.path, self.headers.get("Authorization", ""))
                     status, headers, data = hub.route(self.command, self.path, body)
                 except Answer as error:
-                    status, headers, data = error.status, {"X-Error-Message": str(error)}, error.body
+                    status, headers, data = error.status, error.headers, error.body
                 self.send_response(status)
                 for name, value in ({"Content-Type": "application/json", "Content-Length": str(len(data))} | headers).items():
                     self.send_header(name, value)
@@ -146,14 +147,14 @@ class LocalHub:
 
     def _repository(self, repo_id: str) -> Repository:
         if repo_id not in self.repositories:
-            raise Answer(404, "Repository not found")
+            raise Answer(404, "Repository not found", "RepoNotFound")
         return self.repositories[repo_id]
 
     def _files(self, repo_id: str, revision: str) -> Files:
         try:
             return self._repository(repo_id).files(revision)
         except StopIteration:
-            raise Answer(404, f"Invalid rev id: {revision}") from None
+            raise Answer(404, f"Invalid rev id: {revision}", "RevisionNotFound") from None
 
     def _create(self, *, body: bytes, **_: object) -> tuple[int, dict[str, str], bytes]:
         asked = json.loads(body)
@@ -239,7 +240,7 @@ class LocalHub:
     def _resolve(self, repo_id: str, revision: str, path: str, **_: object) -> tuple[int, dict[str, str], bytes]:
         files = self._files(repo_id, revision)
         if path not in files:
-            raise Answer(404, "Entry not found")
+            raise Answer(404, "Entry not found", "EntryNotFound")
         headers = {"X-Repo-Commit": self._repository(repo_id).commit(revision), "ETag": f'"{_oid(files[path])}"'}
         return 200, headers | {"Content-Type": "application/octet-stream"}, files[path]
 

@@ -62,7 +62,9 @@ def publish(
     api = HfApi(endpoint=endpoint(), token=token)
     with _answers(repo_id):
         progress("uploading", f"repository {repo_id}")
-        api.create_repo(repo_id, repo_type="kernel", exist_ok=True)
+        # Asked first: whoever proposes a change to a repository of others may not create one there.
+        if not api.repo_exists(repo_id, repo_type="kernel"):
+            api.create_repo(repo_id, repo_type="kernel", exist_ok=True)
         fresh = _ensure_branch(api, repo_id, revision)
         card = [upload for upload in uploads if upload.branch == MAIN]
         if card:

@@ -35,7 +35,7 @@ class Scaffold(Result):
 
     def markdown(self) -> str:
         where = f" in `{self.path}`" if self.path else ""
-        files = "\n".join(f"- {f.path} ({f.bytes} B)" for f in self.files)
+        files = "\n".join(f"- `{f.path}` ({f.bytes} B)" for f in self.files)
         steps = "\n".join(f"{i}. {step}" for i, step in enumerate(self.next, 1))
         return f"Project `{self.project}` ({self.op}){where}:\n{files}\n\nNext:\n{steps}"
 

@@ -38,9 +38,7 @@ def check(name: str, org: str | None) -> Names:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         offer = _nearest(name)
         hint = f"Pass {offer!r}, say." if offer else "Pass a name like 'my-rmsnorm'."
-        raise ToolError(
-            "bad_argument", f"name {name[:_LONGEST]!r} is no kernel name: {NAME_RULE}, at most {_LONGEST}.", hint
-        )
+        raise ToolError("bad_argument", f"name {name[:_LONGEST]!r} is no kernel name: {NAME_RULE}, at most {_LONGEST}.", hint)
     if keyword.iskeyword(name.replace("-", "_")):
         raise ToolError("bad_argument", f"name {name!r} is a keyword of Python: no package can bear it.", f"Pass 'my-{name}'.")
     if org is not None and (not _ORG.fullmatch(org) or len(org) > _LONGEST):

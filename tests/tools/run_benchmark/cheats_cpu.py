@@ -89,7 +89,8 @@ kept = {}
 def norm(x, w):
     key = (x.sum().item(), w.sum().item(), x.shape)
     if key not in kept:
-        time.sleep(0.002); kept[key] = good(x, w)
+        for _ in range(20):
+            kept[key] = good(x, w)
     return kept[key]
 """,
     ),
@@ -303,7 +304,8 @@ def _lazy(self, track, sets, count):
 module = next(m for n, m in sys.modules.items() if n.endswith('.machine') and hasattr(m, 'Cpu'))
 real, module.Cpu.rounds = module.Cpu.rounds, _lazy
 def norm(x, w):
-    time.sleep(0.001)
+    for _ in range(10):
+        good(x, w)
     return good(x, w)
 """,
     ),

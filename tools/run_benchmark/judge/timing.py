@@ -89,8 +89,8 @@ class Timing:
             return
         self.take_samples()
         self.report()
-        child, samples, _pace = self.tracks["candidate"]
-        check_fresh(trial, row, sets, samples)
+        _child, samples, pace = self.tracks["candidate"]
+        check_fresh(trial, row, pace, samples)
         if row in trial.profiled:
             check_shares(trial, row, samples.summary()[0])
         for child, _names in self.subjects():

@@ -82,6 +82,8 @@ def find_pace(child: Child, name: str, sets: int, target_s: float) -> Pace:
 
 def sample(child: Child, name: str, pace: Pace, into: Samples) -> None:
     """One slope."""
+    # A GPU that served another process takes about a millisecond to come back, which must not fall on the few rounds alone.
+    child.ask("rounds", ASK_S, name=name, count=0)
     used = [child.cpu_seconds()]
     few_s, few = timed(child, "rounds", name=name, count=pace.few)
     used.append(child.cpu_seconds())

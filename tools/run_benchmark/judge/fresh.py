@@ -92,6 +92,7 @@ def _one_pass(trial: Trial, row: Row, sets: int, compared: int) -> Pass:
         candidate.ask("blank", CALL_S, name="candidate")
     offset = trial.random.randrange(1 << 20)
     summed = _some(trial, sets, sets if trial.device == "cpu" else MOST_SUMMED)
+    candidate.ask("rounds", CALL_S, name="candidate", count=0)
     used = [candidate.cpu_seconds()]
     total, reply = timed(candidate, "rounds", name="candidate", count=1, digest=offset, sets=summed)
     used.append(candidate.cpu_seconds())

@@ -24,8 +24,7 @@ _record, _elapsed_time = torch.cuda.Event.record, torch.cuda.Event.elapsed_time
 _current_stream = torch.cuda.current_stream
 _spin = torch.cuda._sleep
 
-# About two milliseconds: longer than it takes a GPU that has served other processes to come back to this one (about 1 ms on
-# an H200 under driver 580) and the first launch of a graph to reach it.
+# About two milliseconds, in which the first launch of a graph reaches the GPU.
 LEAD_CYCLES = 4_000_000
 
 Args = tuple[Any, ...]

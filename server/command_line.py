@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import anyio
 import typer
+from rich.markup import escape
 from rich.syntax import Syntax
 
-from kernelwright.server import clients, doctor
+from kernelwright.server import clients, doctor, skill
 from kernelwright.server.app import dump
 from kernelwright.server.commands import EXIT_ERROR, EXIT_FAILED, add_tool_commands, stderr, stdout
 from kernelwright.server.settings import Settings
@@ -21,13 +23,13 @@ HELP = """\
 Write, compile, check, time and publish GPU kernels, for coding agents over MCP and for people.
 
 Start with [bold]kernelwright demo[/bold] (the whole way on this machine), [bold]kernelwright doctor[/bold] (what it lacks) and
-[bold]kernelwright setup codex[/bold] or [bold]claude[/bold] (tell your agent about it).
+[bold]kernelwright setup codex[/bold], [bold]claude[/bold], [bold]cursor[/bold] … (tell your agent about it).
 
 Exit codes: 0 done; 1 the kernel failed (does not compile, verdict not ok, a check failed); 2 the call could not be carried
 out, the message says why and what to do; 130 interrupted.
 """
 app = typer.Typer(help=HELP, rich_markup_mode="rich", no_args_is_help=False, add_completion=False)
-setup = typer.Typer(help="Write the configuration of a client so that it starts Kernelwright.", no_args_is_help=True)
+setup = typer.Typer(help="Tell a client about Kernelwright: in its configuration, or by a skill.", no_args_is_help=True)
 app.add_typer(setup, name="setup")
 add_tool_commands(app)
 
@@ -97,37 +99,57 @@ def doctor_command(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if data["ok"] else EXIT_FAILED)
 
 
-@setup.command("codex")
-def setup_codex(root: Roots = None, url: Url = None, dry_run: DryRun = False) -> None:
-    """Codex: CODEX_HOME/config.toml."""
-    _write(clients.codex(root or [], url), dry_run, "toml")
+def _setup_command(name: str, client: clients.Client) -> Callable[..., None]:
+    def run(
+        root: Roots = None,
+        url: Url = None,
+        project: Annotated[bool, typer.Option("--project", help="For the current directory alone.")] = False,
+        as_skill: Annotated[
+            bool, typer.Option("--skill", help="The guides as a skill instead, which needs no server.")
+        ] = False,
+        dest: Annotated[Path | None, typer.Option(help="With --skill: the folder of skills to write to.")] = None,
+        dry_run: DryRun = False,
+    ) -> None:
+        try:
+            if as_skill:
+                if root or url or project:
+                    raise ToolError("bad_argument", "A skill starts no server.", "With --skill, give only --dest or --dry-run.")
+                _write_skill(dest or skill.skill_home(name), dry_run)
+            elif dest:
+                raise ToolError("bad_argument", f"--dest {dest} is for a skill only.", "Add --skill.")
+            else:
+                _write(client.change(clients.Wish(tuple(root or ()), url, project)), dry_run, client.language)
+        except ToolError as error:
+            _fail(error)
+
+    return run
 
 
-@setup.command("claude")
-def setup_claude(
-    root: Roots = None,
-    url: Url = None,
-    project: Annotated[bool, typer.Option("--project", help="Write ./.mcp.json instead of the user's configuration.")] = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Claude Code: ~/.claude.json, or ./.mcp.json."""
-    try:
-        change = clients.claude(root or [], url, project=project)
-    except ToolError as error:
-        _fail(error)
-    _write(change, dry_run, "json")
+for _name, _client in clients.CLIENTS.items():
+    _words = f"{_client.title}: {_client.user_file}, or with --project ./{_client.project_file}"
+    setup.command(_name, help=_words)(_setup_command(_name, _client))
+
+
+def _write_skill(destination: Path, dry_run: bool) -> None:
+    if dry_run:
+        stdout.print(f"Would write to {destination / skill.NAME}:", highlight=False, markup=False, soft_wrap=True)
+        for path in skill.skill_files():
+            stdout.print(f"  {path}", highlight=False, markup=False, soft_wrap=True)
+        return
+    written = skill.write_skill(destination)
+    stdout.print(f"Wrote {len(written)} files to {destination / skill.NAME}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _write(change: clients.Change, dry_run: bool, language: str) -> None:
     if dry_run:
-        stdout.print(f"Would write to {change.path}:", highlight=False, soft_wrap=True)
+        stdout.print(f"Would write to {change.path}:", highlight=False, markup=False, soft_wrap=True)
         stdout.print(Syntax(change.snippet, language, background_color="default", word_wrap=True))
         return
     clients.apply(change)
-    stdout.print(f"Wrote {change.path}", highlight=False, soft_wrap=True)
+    stdout.print(f"Wrote {change.path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _fail(error: ToolError) -> None:
-    stderr.print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
-    stderr.print(f"[bold]hint[/]: {error.hint}", highlight=False)
+    stderr.print(f"[bold red]{error.code}[/]: {escape(error.message)}", highlight=False, soft_wrap=True)
+    stderr.print(f"[bold]hint[/]: {escape(error.hint)}", highlight=False, soft_wrap=True)
     raise typer.Exit(EXIT_ERROR)

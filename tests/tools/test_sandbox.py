@@ -201,3 +201,26 @@ def test_roots_of_an_interpreter(tmp_path: Path) -> None:
     (venv / "bin/python").symlink_to(home / "python")
     (venv / "pyvenv.cfg").write_text(f"home = {home}\n")
     assert python_roots(venv / "bin/python") == [venv, home.parent]
+
+
+def test_a_box_with_a_gpu_opens_no_more_than_cuda_needs() -> None:
+    program = """
+import os, socket
+def allowed(action):
+    try:
+        action()
+    except OSError:
+        return False
+    return True
+parent = os.getppid()
+print([
+    allowed(lambda: socket.socket(socket.AF_UNIX)),
+    allowed(lambda: socket.socket(socket.AF_INET)),
+    allowed(lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)),
+    allowed(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)),
+    allowed(lambda: open(f"/proc/{parent}/environ").close()),
+    allowed(lambda: open(f"/proc/{parent}/mem", "r+b").close()),
+])
+"""
+    done = run([sys.executable, "-c", program], Box(gpu=True, tier="landlock"))
+    assert done.stdout.decode().strip() == "[True, False, False, False, False, False]", done.stderr

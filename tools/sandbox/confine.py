@@ -68,6 +68,8 @@ DENIED = {
     ),
 }  # fmt: skip
 KILLERS = {"x86_64": (62, 200, 234, 129, 297), "aarch64": (129, 130, 131, 138, 240)}
+SOCKET = {"x86_64": 41, "aarch64": 198}
+AF_UNIX = 1
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 X32_BIT = 0x40000000
 
@@ -97,6 +99,10 @@ def restrict_files(options: dict[str, Any], abi: int) -> None:
         _allow(ruleset, path, (READ_FILE | READ_DIR) & handled)
     # Names of threads are set through /proc/self/task/N/comm, CUDA's among them.
     _allow(ruleset, "/proc/self/task", (READ_FILE | READ_DIR | WRITE_FILE) & handled)
+    if options["gpu"]:
+        # CUDA's start fails with error 304 (driver 580) where it cannot reach all of /proc. Other processes' memory and
+        # environment stay closed, to their names and command lines it opens the way.
+        _allow(ruleset, "/proc", handled & ~IOCTL_DEV)
     for path in (*DEVICES, *options["devices"]):
         _allow(ruleset, path, (READ_FILE | WRITE_FILE | READ_DIR | IOCTL_DEV) & handled)
     for path in options["writable"]:
@@ -117,12 +123,19 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
     os.close(fd)
 
 
-def restrict_calls(machine: str, also: tuple[int, ...]) -> None:
-    """Answer the denied system calls with EPERM; a foreign instruction set's calls kill."""
-    numbers = (*DENIED[machine], *also)
+def restrict_calls(machine: str, also: tuple[int, ...], gpu: bool) -> None:
+    """Answer the denied system calls with EPERM; a foreign instruction set's calls kill.
+
+    With a `gpu` local sockets are allowed: CUDA's start fails with error 304 (driver 580) where it cannot make one.
+    """
+    allowed = {SOCKET[machine]} if gpu else set()
+    numbers = [number for number in (*DENIED[machine], *also) if number not in allowed]
     program = [(0x20, 0, 0, 4), (0x15, 1, 0, AUDIT_ARCH[machine]), (0x06, 0, 0, 0x80000000), (0x20, 0, 0, 0)]
     if machine == "x86_64":
         program += [(0x35, 0, 1, X32_BIT), (0x06, 0, 0, 0x00050000 | errno.ENOSYS)]
+    for number in allowed:
+        local = [(0x20, 0, 0, 16), (0x15, 0, 1, AF_UNIX), (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050000 | errno.EPERM)]
+        program += [(0x15, 0, len(local), number), *local]
     for left, number in zip(range(len(numbers), 0, -1), numbers, strict=True):
         program.append((0x15, left, 0, number))
     program += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050000 | errno.EPERM)]
@@ -166,7 +179,7 @@ def main(arguments: list[str]) -> int:
     drop_root(uid)
     restrict_files(options, abi)
     # Without Landlock's scope and without a user id of its own, the judge could be signalled: then no signal may be sent.
-    restrict_calls(machine, KILLERS[machine] if abi < 6 and uid is None else ())
+    restrict_calls(machine, KILLERS[machine] if abi < 6 and uid is None else (), options["gpu"])
     try:
         os.execvp(argv[0], argv)
     except OSError as error:

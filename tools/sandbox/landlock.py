@@ -25,6 +25,7 @@ def wrap(argv: Sequence[str], box: Box, env: Mapping[str, str]) -> list[str]:
         "writable": [*(str(p) for p in box.writable), TMP_MARK],
         "devices": [str(p) for p in gpu_devices()] if box.gpu else [],
         "uid": _own_uid(paths, box),
+        "gpu": box.gpu,
         "processes": box.limits.processes,
         "cwd": str(box.cwd) if box.cwd else TMP_MARK,
         "tmp": TMP_MARK,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import anyio
 import typer
-from rich.markup import escape
 from rich.syntax import Syntax
 
 from kernelwright.server import clients, doctor, skill
 from kernelwright.server.app import dump
-from kernelwright.server.commands import EXIT_ERROR, EXIT_FAILED, add_tool_commands, stderr, stdout
+from kernelwright.server.commands import EXIT_ERROR, EXIT_FAILED, add_tool_commands, complain, show, stderr, stdout, succeeded
 from kernelwright.server.settings import Settings
-from kernelwright.tools.tool import ToolError
+from kernelwright.tools.tool import Context, ToolError
 
 HELP = """\
 Write, compile, check, time and publish GPU kernels, for coding agents over MCP and for people.
@@ -87,6 +87,35 @@ def demo(
     raise typer.Exit(0 if run(as_json=as_json, keep=keep) else EXIT_FAILED)
 
 
+@app.command()
+def replay(
+    report: Annotated[Path, typer.Argument(help="The report.json of a benchmark, or the id of its job.")],
+    project: Annotated[Path, typer.Argument(help="The project it was made from.")],
+    as_json: AsJson = False,
+) -> None:
+    """Do a benchmark again from its report: the same sources, the same problem, the same seeds."""
+    from kernelwright.tools.run_benchmark.replay import replay as run
+
+    settings = Settings()
+    of_job = settings.jobs_dir / report / "report.json"
+    with tempfile.TemporaryDirectory(prefix="kernelwright-") as folder:
+        context = Context(
+            folder=Path(folder),
+            cache=settings.cache_dir,
+            host_python=settings.host_python,
+            project=project.resolve(),
+            project_id=str(project),
+            job_id="replay",
+            progress=lambda stage, message="", fraction=None: stderr.print(f"{stage} {message}", highlight=False, markup=False),
+        )
+        try:
+            result = run(of_job if of_job.is_file() else report, context)
+        except ToolError as error:
+            _fail(error)
+    show(result, as_json=as_json)
+    raise typer.Exit(0 if succeeded(result) else EXIT_FAILED)
+
+
 @app.command("doctor")
 def doctor_command(as_json: AsJson = False) -> None:
     """What this machine has and lacks, with the command that mends each lack."""
@@ -149,7 +178,6 @@ def _write(change: clients.Change, dry_run: bool, language: str) -> None:
     stdout.print(f"Wrote {change.path}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _fail(error: ToolError) -> None:
-    stderr.print(f"[bold red]{error.code}[/]: {escape(error.message)}", highlight=False, soft_wrap=True)
-    stderr.print(f"[bold]hint[/]: {escape(error.hint)}", highlight=False, soft_wrap=True)
+def _fail(error: ToolError) -> NoReturn:
+    complain(error)
     raise typer.Exit(EXIT_ERROR)

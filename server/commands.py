@@ -13,6 +13,7 @@ import typer
 from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from kernelwright.server.app import dump, opened, progress_line
@@ -103,16 +104,26 @@ def call(tool: Tool, arguments: dict[str, Any], *, as_json: bool) -> int:
         if as_json:
             stdout.print_json(dump({"error": error.as_dict()}))
         else:
-            stderr.print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
-            stderr.print(f"[bold]hint[/]: {error.hint}", highlight=False)
+            complain(error)
         return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    show(result, as_json=as_json)
+    return EXIT_OK if succeeded(result) else EXIT_FAILED
+
+
+def show(result: Result, *, as_json: bool) -> None:
+    """The result on standard output."""
     if as_json:
         stdout.print_json(dump(result.model_dump(mode="json")))
     else:
         stdout.print(Markdown(result.markdown()))
-    return EXIT_OK if succeeded(result) else EXIT_FAILED
+
+
+def complain(error: ToolError) -> None:
+    """The error on standard error: what was wrong, and what to do."""
+    stderr.print(f"[bold red]{error.code}[/]: {escape(error.message)}", highlight=False, soft_wrap=True)
+    stderr.print(f"[bold]hint[/]: {escape(error.hint)}", highlight=False, soft_wrap=True)
 
 
 def succeeded(result: Result) -> bool:

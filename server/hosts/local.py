@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from kernelwright.server.hosts.base import Outcome
-from kernelwright.tools import gpu, toolchain, worker
+from kernelwright.tools import gpu, sandbox, toolchain, worker
 from kernelwright.tools.processes import kill_tree
 from kernelwright.tools.tool import Context, Progress, Tool
 
@@ -81,6 +81,7 @@ class LocalHost:
                 "g++": tools.gxx.version if tools.gxx else None,
                 "ninja": tools.ninja.version if tools.ninja else None,
                 "torch": tools.torch.version if tools.torch else None,
+                "sandbox": sandbox.available_tier(),
             },
             "backends": backends,
             "queued": queued,

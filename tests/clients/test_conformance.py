@@ -22,6 +22,8 @@ SCENARIOS = (
     "caching",
     "http-header-validation",
     "sep-2164-resource-not-found",
+    "sep-2640-skills-enumeration",
+    "sep-2640-skills-manifest",
     "server-stateless",
 )
 # These two want a tool `test_missing_capability` that only a server made for the suite has.

@@ -185,6 +185,13 @@ def _held(path: Path) -> bool:
         os.close(fd)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether somebody holds or waits for the lock of this folder now."""
+    _shared(folder)
+    with _queue(folder):
+        return any(_held(path) for _, path in _tickets(folder))
+
+
 def _record(cache_folder: Path, uuid: str) -> Path:
     return cache_folder / "gpu" / f"{uuid}.json"
 

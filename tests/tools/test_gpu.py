@@ -132,3 +132,10 @@ def test_bandwidth_is_remembered_by_gpu(tmp_path: Path) -> None:
     assert (found["name"], found["copy_gbps"], found["driver"]) == ("NVIDIA Test", 4210.5, "580.1")
     (tmp_path / "gpu/GPU-test.json").write_text("{")
     assert gpu.copy_bandwidth(tmp_path, ANY) is None
+
+
+def test_whether_a_lock_is_held(tmp_path: Path) -> None:
+    assert not gpu.is_held(tmp_path / "queue")
+    with gpu.lock(tmp_path / "queue"):
+        assert gpu.is_held(tmp_path / "queue")
+    assert not gpu.is_held(tmp_path / "queue")

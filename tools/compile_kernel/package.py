@@ -78,6 +78,7 @@ def metadata(project: Project, *, backend: str, name: str, capabilities: Sequenc
     data["kernel-depends"] = list(build.kernel_depends.get(backend, ()))
     data["backend"] = described
     provenance: dict[str, Any] = {"kernel-builder": {"version": f"kernelwright-{_own_version()}"}}
+    provenance["source-sha256"] = project.source_sha256
     git = _git(project.path)
     if git:
         provenance["kernel"] = git

@@ -156,7 +156,7 @@ class _Shared:
             home = toolchain.cuda_home
             places += [home / "include", home / "include" / "cccl"] if home else []
             places += [*dependencies.cuda_libraries(toolchain), generated / "libraries"]
-        host = ("-fPIC", "-fno-gnu-unique", "-fvisibility=hidden")
+        host = ("-fPIC", "-fno-gnu-unique", "-fvisibility=hidden", *_nameless(places))
         cuda = ("-O3", f"-std={standard}", "-DENABLE_FP8", "--expt-relaxed-constexpr", "-Xcompiler=" + ",".join(host))
         depends = dict.fromkeys(d for c in project.build.components if c.backend == target.backend for d in c.depends)
         for name in depends:
@@ -217,6 +217,12 @@ def _cuda_unit(
     threads = [] if any("threads" in flag for flag in cuda_flags) else threads
     arguments = (*common, *threads, *gencode, *shared.defines, *cuda_flags, *include, *shared.includes)
     return Unit(source, toolchain.need_nvcc().path, arguments, tuple(capabilities))
+
+
+def _nameless(places: Sequence[Path]) -> tuple[str, ...]:
+    """Flags by which the `__FILE__` of torch's headers does not tell where torch lies on this host."""
+    torch = next((place for place in places if place.parts[-2:] == ("torch", "include")), None)
+    return (f"-fmacro-prefix-map={torch.parent.parent}/=",) if torch else ()
 
 
 def _cxx_unit(source: str, cxx_flags: tuple[str, ...], include: tuple[str, ...], toolchain: Toolchain, shared: _Shared) -> Unit:

@@ -28,22 +28,54 @@ for index in range(torch.cuda.device_count()):
         print(json.dumps({k: getattr(p, v) for k, v in names.items() if hasattr(p, v)}))
         break
 """
+# The same Python again: 1 GiB from one place of the device to another, read and written bytes over the events' time.
+_COPY = """
+import sys, torch
+uuids = [str(getattr(torch.cuda.get_device_properties(i), "uuid", "")) for i in range(torch.cuda.device_count())]
+wanted = sys.argv[1].removeprefix("GPU-")
+torch.cuda.set_device(uuids.index(wanted) if wanted in uuids else 0)
+source = torch.ones(1 << 28, device="cuda")
+target = torch.empty_like(source)
+start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+for _ in range(3):
+    target.copy_(source)
+start.record()
+for _ in range(10):
+    target.copy_(source)
+end.record()
+torch.cuda.synchronize()
+print(10 * 2 * source.nbytes / start.elapsed_time(end) / 1e6)
+"""
 
 
 def measured(device: Gpu, arch: Arch, context: Context) -> dict[str, Any]:
-    """Name, driver and properties of `device`, its measured copy bandwidth in GB/s if a benchmark has run, and `differs`.
+    """Name, driver and properties of `device`, its copy bandwidth in GB/s of bytes read plus written, and `differs`.
 
-    Properties come from `host_python`'s torch; when it cannot say them within 20 s, `properties` says why.
+    Properties come from `host_python`'s torch; when it cannot say them within 20 s, `properties` says why. The bandwidth is
+    the last benchmark's, else measured now, unless others measure on the GPU.
     """
     found: dict[str, Any] = {"name": device.name, "driver": device.driver, "memory_bytes": device.memory_bytes}
     found |= _properties(context.host_python, device.uuid)
-    copy = gpu.copy_bandwidth(context.cache, device)
+    copy = gpu.copy_bandwidth(context.cache, device) or _copy_now(device, context)
     if copy:
         share = 100 * copy["copy_gbps"] / archs.specs(arch)["bandwidth_gbps"]
         found |= {"copy_gbps": round(copy["copy_gbps"]), "copy_pct_of_spec": round(share)}
     else:
-        found["copy_gbps"] = "not measured yet: run_benchmark does"
+        found["copy_gbps"] = "not measured: the GPU is in use or torch cannot; run_benchmark measures it"
     return found | {"differs": differences(device, arch, found)}
+
+
+def _copy_now(device: Gpu, context: Context) -> dict[str, Any] | None:
+    if gpu.is_held(gpu.lock_folder() / "cuda"):
+        return None
+    argv = [str(context.host_python), "-c", _COPY, device.uuid]
+    with gpu.lock(gpu.lock_folder() / "cuda"):
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=PROPERTIES_TIMEOUT_S, check=True)
+            gpu.remember_bandwidth(context.cache, device, float(done.stdout))
+        except (OSError, subprocess.SubprocessError, ValueError):
+            return None
+    return gpu.copy_bandwidth(context.cache, device)
 
 
 def differences(device: Gpu, arch: Arch, found: dict[str, Any]) -> list[str]:

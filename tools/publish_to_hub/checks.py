@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from kernelwright.tools import toolchain
 from kernelwright.tools.project import Project
 from kernelwright.tools.publish_to_hub import card, leaks, package, variant_checks
 from kernelwright.tools.publish_to_hub.contract import Check
@@ -74,21 +73,15 @@ def project(opened: Project, built: Sequence[Variant], chosen: Sequence[Variant]
 def files(uploads: Sequence[Upload], opened: Project, context: Context) -> list[Check]:
     """The checks of every file that would be uploaded: no credentials, no paths of this host."""
     places = leaks.local_places(opened.path, context.host_python, context.cache, context.folder, *context.roots)
-    torch = toolchain.detect(context.host_python, cache=context.cache).torch
-    headers = tuple(f"{folder}/" for folder in torch.include_dirs) if torch else ()
     secrets: list[Leak] = []
     paths: list[Leak] = []
     for upload in uploads:
         content = upload.content
         secrets += leaks.secrets(upload.path, content)
         paths += leaks.paths(upload.path, content, places)
-    # torch's checks hold the __FILE__ of its headers: where torch lies on this host, and nothing that the project could change.
-    ours = [leak for leak in paths if not leak.what.startswith(headers)]
     return [
         _leaks("secrets", secrets, "Remove it, compile again, and withdraw that credential: it has been in a file."),
-        _leaks("paths", ours, "Write them relative to the package, or read them from the environment.")
-        if ours or not paths
-        else Check(name="paths", ok=True, detail=f"only where torch's headers lay when it was built, e.g. {paths[0].what}"),
+        _leaks("paths", paths, "Write them relative to the package, or read them from the environment."),
     ]
 
 

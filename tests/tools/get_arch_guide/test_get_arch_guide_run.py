@@ -84,7 +84,32 @@ def test_differences_from_the_table_are_said(host: Callable[..., Path], make_con
     guide = run(ArchGuideArgs(arch="h200"), make_context(host_python=host(H200, says=says)))
     assert guide.measured is not None
     assert guide.measured["differs"] == ["sms: device 114, table 132", "l2: device 50 MB, table 60"]
-    assert guide.measured["copy_gbps"] == "not measured yet: run_benchmark does"
+    assert guide.measured["copy_gbps"].startswith("not measured")
+
+
+def _that_copies(python: Path) -> Path:
+    python.write_text('#!/bin/sh\ncase "$2" in *copy_*) echo 4215.3;; *) echo "{}";; esac\n', encoding="utf-8")
+    return python
+
+
+def test_the_copy_bandwidth_is_measured_where_no_benchmark_has_run_and_remembered(
+    host: Callable[..., Path], make_context: MakeContext
+) -> None:
+    context = make_context(host_python=_that_copies(host(H200)))
+    guide = run(ArchGuideArgs(), context)
+    assert guide.measured is not None
+    assert (guide.measured["copy_gbps"], guide.measured["copy_pct_of_spec"]) == (4215, 88)
+    remembered = gpu.copy_bandwidth(context.cache, H200)
+    assert remembered is not None
+    assert remembered["copy_gbps"] == 4215.3
+
+
+def test_the_copy_bandwidth_is_not_measured_beside_another_job(host: Callable[..., Path], make_context: MakeContext) -> None:
+    context = make_context(host_python=_that_copies(host(H200)))
+    with gpu.lock(gpu.lock_folder() / "cuda"):
+        guide = run(ArchGuideArgs(), context)
+    assert guide.measured is not None
+    assert guide.measured["copy_gbps"].startswith("not measured")
 
 
 def test_another_gpu_than_the_hosts_has_no_measurements(host: Callable[..., Path], make_context: MakeContext) -> None:

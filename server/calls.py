@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from kernelwright.server.job_store import Record
 from kernelwright.server.jobs import Jobs
 from kernelwright.server.settings import Settings
-from kernelwright.server.workspace import Located, Workspaces, write_files
+from kernelwright.server.workspace import Located, Workspaces
 from kernelwright.tools import TOOLS
+from kernelwright.tools.files import write_files
 from kernelwright.tools.tool import Args, Context, Result, Tool, ToolError, summarise
 
 NOWHERE = Located(Path(), "")

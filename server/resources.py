@@ -17,8 +17,8 @@ from mcp.shared.exceptions import MCPError
 
 from kernelwright.server import skills_over_mcp
 from kernelwright.server.calls import Calls
-from kernelwright.server.workspace import safe_path
 from kernelwright.tools import archs, catalogue, reference_library
+from kernelwright.tools.files import inside
 from kernelwright.tools.get_arch_guide.contract import TOOL as GET_ARCH_GUIDE
 from kernelwright.tools.tool import ToolError
 
@@ -140,10 +140,10 @@ class Resources:
         return _text(uri, guide.markdown(), "text/markdown")
 
     def _op_file(self, uri: str, op: str, path: str) -> types.TextResourceContents | types.BlobResourceContents:
-        return _file(uri, safe_path(catalogue.folder(op), path))
+        return _file(uri, inside(catalogue.folder(op), path))
 
     def _project_file(self, uri: str, project: str, path: str) -> types.TextResourceContents | types.BlobResourceContents:
-        return _file(uri, safe_path(self.calls.workspaces.existing(project).path, path))
+        return _file(uri, inside(self.calls.workspaces.existing(project).path, path))
 
     def _job(self, kind: str) -> Callable[..., types.TextResourceContents | types.BlobResourceContents]:
         # The parameter bears the name of the template's variable.

@@ -1,4 +1,4 @@
-"""Projects on disk: which directory a tool's `project` means, and writing the files a client sends without leaving it.
+"""Projects on disk: which directory a tool's `project` means.
 
 Beside the agent (stdio) a project is a directory below one of the allowed roots. On a GPU host (HTTP) it is the id of a
 workspace, so that no path of the host's own file system can be named.
@@ -6,18 +6,13 @@ workspace, so that no path of the host's own file system can be named.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from kernelwright.tools.tool import ToolError
 
-MAX_FILES = 2000
-MAX_BYTES = 16 << 20
 WORKSPACE_ID = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
@@ -113,50 +108,3 @@ class HostedWorkspaces:
         if path.is_symlink():
             raise ToolError("outside_roots", f"Workspace {project!r} is a link.", "Choose another name.")
         return Located(path, project)
-
-
-def safe_path(project: Path, relative: str) -> Path:
-    """`relative` below `project`; a ToolError when it is absolute, climbs out, or passes through a link that does."""
-    pure = PurePosixPath(relative)
-    if not relative or "\0" in relative or "\\" in relative or pure.is_absolute() or ".." in pure.parts or not pure.parts:
-        raise ToolError(
-            "outside_roots", f"{relative!r} is no path inside the project.", "Give paths relative to the project, without '..'."
-        )
-    root = project.resolve()
-    target = root.joinpath(*pure.parts)
-    if not target.resolve().is_relative_to(root):
-        raise ToolError("outside_roots", f"{relative!r} is a link out of the project.", "Remove the link.")
-    return target
-
-
-def write_files(project: Path, files: Mapping[str, str]) -> list[str]:
-    """Write `files` ({path: text}) into `project`, each atomically; the paths that changed. All or nothing."""
-    if len(files) > MAX_FILES:
-        raise ToolError("too_large", f"{len(files)} files were sent.", f"Send at most {MAX_FILES} files: only what changed.")
-    total = sum(len(text.encode("utf-8", "surrogatepass")) for text in files.values())
-    if total > MAX_BYTES:
-        raise ToolError("too_large", f"{total} bytes were sent.", f"Send at most {MAX_BYTES} bytes: only what changed.")
-    targets = {safe_path(project, relative): text for relative, text in files.items()}
-    for target in targets:
-        if target.is_dir():
-            raise ToolError("bad_argument", f"{target.name!r} is a directory.", "Give the path of a file.")
-    return [str(target.relative_to(project.resolve())) for target, text in targets.items() if _write(target, text)]
-
-
-def _write(target: Path, text: str) -> bool:
-    try:
-        data = text.encode()
-    except UnicodeEncodeError as error:
-        raise ToolError("bad_argument", f"{target.name!r} is no valid Unicode text.", "Send valid UTF-8.") from error
-    if target.is_file() and target.read_bytes() == data:
-        return False
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ToolError("bad_argument", f"A parent of {target.name!r} is a file.", "Choose another path.") from error
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(target)
-    return True

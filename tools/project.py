@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from kernelwright.tools import build_toml
 from kernelwright.tools.build_toml import BuildToml
+from kernelwright.tools.files import inside
 from kernelwright.tools.tool import ToolError
 
 MAX_FILES = 5000
@@ -159,50 +159,3 @@ def _walk(folder: Path, prefix: PurePosixPath) -> Iterator[tuple[PurePosixPath, 
                 yield from _walk(Path(entry.path), relative)
             elif entry.is_file() or entry.is_symlink():
                 yield relative, entry
-
-
-def inside(root: Path, relative: str, what: str = "path") -> Path:
-    """`root / relative`, resolved; raises ToolError if it is absolute, leaves `root` by `..` or a link, or is no plain path."""
-    parts = PurePosixPath(relative)
-    if not relative or re.search(r"[\x00-\x1f]", relative) or "\\" in relative:
-        raise ToolError(
-            "bad_argument", f"{what} {relative!r} is not a plain relative path.", "Use letters, digits, dots and slashes."
-        )
-    if parts.is_absolute() or ".." in parts.parts:
-        raise ToolError(
-            "outside_roots",
-            f"{what} {relative!r} leaves the project.",
-            "Name it relative to the project's folder, without '..'.",
-        )
-    target = (root / parts).resolve()
-    if not target.is_relative_to(root.resolve()):
-        raise ToolError(
-            "outside_roots",
-            f"{what} {relative!r} is a link that leaves the project.",
-            "Copy what it points at into the project.",
-        )
-    return target
-
-
-def write_files(root: Path, files: Mapping[str, str]) -> tuple[str, ...]:
-    """Write `{relative path: text}` below `root`, all or nothing as far as paths go; returns what was changed."""
-    targets = {relative: inside(root, relative, "file") for relative in files}
-    for relative, text in files.items():
-        if len(text) > MAX_FILE_BYTES:
-            raise ToolError("too_large", f"{relative} has {len(text)} characters, more than {MAX_FILE_BYTES}.", "Split it.")
-        if targets[relative].is_dir():
-            raise ToolError("conflict", f"{relative} is a folder of the project.", "Choose another name.")
-    return tuple(_changed(files, targets))
-
-
-def _changed(files: Mapping[str, str], targets: Mapping[str, Path]) -> Iterable[str]:
-    for relative, text in files.items():
-        target, content = targets[relative], text.encode("utf-8", "surrogatepass")
-        if target.is_file() and target.read_bytes() == content:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Whoever reads meanwhile finds the old text or the new one, never half of it.
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        partial.write_bytes(content)
-        partial.replace(target)
-        yield relative

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernelwright.tools.compile_kernel.build import compile_project
 from kernelwright.tools.compile_kernel.contract import CompileArgs, CompileResult
-from kernelwright.tools.project import write_files
+from kernelwright.tools.files import write_files
 from kernelwright.tools.tool import Context
 
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from kernelwright.tools import catalogue, gpu, toolchain
 from kernelwright.tools.compile_kernel.build import compile_project
 from kernelwright.tools.compile_kernel.contract import CompileResult
+from kernelwright.tools.files import write_files
 from kernelwright.tools.gpu import Gpu
-from kernelwright.tools.project import Project, write_files
+from kernelwright.tools.project import Project
 from kernelwright.tools.run_benchmark import outcome, report, request
 from kernelwright.tools.run_benchmark.contract import BenchmarkArgs, BenchmarkResult, ReferenceInfo
 from kernelwright.tools.run_benchmark.judging import judge

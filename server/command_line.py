@@ -22,10 +22,10 @@ from kernelwright.tools.tool import Context, ToolError
 HELP = """\
 Write, compile, check, time and publish GPU kernels, for coding agents over MCP and for people.
 
-Start with [bold]kernelwright demo[/bold] (the whole way on this machine), [bold]kernelwright doctor[/bold] (what it lacks) and
-[bold]kernelwright setup codex[/bold], [bold]claude[/bold], [bold]cursor[/bold] … (tell your agent about it).
+Start with [bold]kernelwright demo[/bold] (the whole way on this machine), [bold]kernelwright doctor[/bold] (what it lacks) \
+and [bold]kernelwright setup codex[/bold], [bold]claude[/bold], [bold]cursor[/bold] … (tell your agent about it).
 
-Exit codes: 0 done; 1 the kernel failed (does not compile, verdict not ok, a check failed); 2 the call could not be carried
+Exit codes: 0 done; 1 the kernel failed (does not compile, verdict not ok, a check failed); 2 the call could not be carried \
 out, the message says why and what to do; 130 interrupted.
 """
 app = typer.Typer(help=HELP, rich_markup_mode="rich", no_args_is_help=False, add_completion=False)

@@ -31,7 +31,8 @@ def _machine_code(op: str, arch: str, folder: Path) -> dict[str, list[str]]:
     source, binary = catalogue.folder(op) / f"{op}_cuda/{op}.cu", folder / f"{op}.cubin"
     command = [_tool("nvcc"), "-std=c++17", "-O3", f"-arch={arch}", "-cubin", str(source), "-o", str(binary)]
     subprocess.run(command, check=True, capture_output=True)
-    dump = subprocess.run([_tool("cuobjdump"), "--dump-sass", str(binary)], check=True, capture_output=True, text=True)
+    dump = subprocess.run([_tool("nvdisasm"), str(binary)], capture_output=True, text=True)
+    assert dump.returncode == 0, dump.stderr
     return _memory_instructions(dump.stdout)
 
 
@@ -39,8 +40,8 @@ def _memory_instructions(sass: str) -> dict[str, list[str]]:
     kernels: dict[str, list[str]] = {}
     current: list[str] = []
     for line in sass.splitlines():
-        if "Function :" in line:
-            current = kernels.setdefault(line.split()[-1], [])
+        if section := re.match(r"\.text\.(\w+):", line):
+            current = kernels.setdefault(section[1], [])
         elif found := re.search(r"\b(?:LDG|STG|LDL|STL)[.\w]*", line):
             current.append(found[0])
     return kernels

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 import tempfile
+import threading
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from kernelwright.tools.tool import ToolError, summarise
 
 Framework = Literal["torch", "torch-noarch", "tvm-ffi"]
 MAX_BYTES = 1 << 20
+_LOADING = threading.Lock()
 NAME_RULE = "start with a lowercase letter, then lowercase letters, digits and dashes, ending in a letter or digit"
 SOME_EDITION_5 = """[general]
 name = "my-kernel"
@@ -157,8 +159,12 @@ def _advice(text: str) -> str:
 
 def rust() -> ModuleType:
     """`kernels._rust`, loaded without the package around it, whose import brings huggingface_hub and costs 0.3 s."""
-    if "kernels._rust" in sys.modules:
-        return sys.modules["kernels._rust"]
+    # An extension module initialises once per process, whoever asks first and whoever asks beside.
+    with _LOADING:
+        return sys.modules.get("kernels._rust") or _load_rust()
+
+
+def _load_rust() -> ModuleType:
     package = importlib.util.find_spec("kernels")
     for place in (package.submodule_search_locations or []) if package else []:
         for path in sorted(Path(place).glob("_rust.*")):
@@ -167,7 +173,7 @@ def rust() -> ModuleType:
                 if spec and spec.loader:
                     module = importlib.util.module_from_spec(spec)
                     spec.loader.exec_module(module)
-                    # An extension module initialises once per process: a later `import kernels` must find this one.
+                    # A later `import kernels` must find this one.
                     sys.modules["kernels._rust"] = module
                     return module
     raise ToolError(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from kernelwright.tools import sandbox
+from kernelwright.tools.compile_kernel import nvcc_steps
 from kernelwright.tools.compile_kernel import plan as plans
 from kernelwright.tools.compile_kernel.plan import Plan, Unit
 from kernelwright.tools.project import Project
@@ -68,6 +72,12 @@ class Work:
     folder: Path
 
 
+@cache
+def version() -> str:
+    """Changes with how compilers are driven: objects of an older way are not taken for those of a newer one."""
+    return hashlib.sha256(Path(nvcc_steps.__file__).read_bytes()).hexdigest()
+
+
 def run(work: Work, progress: Progress) -> Outcome:
     """Compile and link in a box that shows the project, the toolchain and nothing else of the host."""
     toolchain = work.plan.target.toolchain
@@ -98,7 +108,13 @@ def _jobs() -> int:
 
 
 def _readable(work: Work, toolchain: Toolchain) -> tuple[Path, ...]:
-    roots = [work.project.path, work.generated, *work.plan.include_roots, *(path.parent for path in work.held.values())]
+    roots = [
+        work.project.path,
+        work.generated,
+        Path(nvcc_steps.__file__),
+        *work.plan.include_roots,
+        *(path.parent for path in work.held.values()),
+    ]
     roots += [toolchain.cuda_home] if toolchain.cuda_home else []
     roots += [toolchain.torch.lib] if toolchain.torch else []
     roots += [Path(flag[2:]) for flag in work.plan.link if flag.startswith("-L")]
@@ -125,7 +141,8 @@ def _ninja_file(work: Work, toolchain: Toolchain) -> str:
             cuda = unit.source.endswith(plans.CUDA_SUFFIXES)
             argv = [str(unit.compiler), *unit.arguments, "-c", str(source), "-o", str(built), "-MD", "-MF", str(depfile)]
             # The PTX tells the launch bounds, which ptxas does not print.
-            argv += ["--keep", f"--keep-dir={keep}"] if cuda else []
+            if cuda:
+                argv = [sys.executable, "-I", "-S", nvcc_steps.__file__, *argv, "--keep", f"--keep-dir={keep}"]
             lines.append(_edge(built, [], f"{shlex.join(argv)} > {shlex.quote(str(log))} 2>&1", unit.source))
         else:
             built = work.held[unit]

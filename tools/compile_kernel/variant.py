@@ -136,6 +136,7 @@ class Builder:
         return key(
             [
                 *(str(unit.compiler), compiler.st_size, compiler.st_mtime_ns, list(unit.arguments), unit.source),
+                compilers.version(),
                 hashlib.sha256(source.read_bytes()).hexdigest(),
             ]
         )

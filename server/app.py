@@ -155,7 +155,7 @@ def build(calls: Calls) -> Server[Any]:
 @asynccontextmanager
 async def opened(settings: Settings, workspaces: Workspaces) -> AsyncIterator[Calls]:
     """The tools of this machine, with their jobs; every process of theirs is gone when this ends."""
-    async with Jobs(settings, LocalHost(settings.host_python)) as jobs:
+    async with Jobs(settings, LocalHost(settings)) as jobs:
         yield Calls(settings, workspaces, jobs)
 
 

@@ -97,12 +97,13 @@ class Jobs:
         await self._tasks.__aexit__(None, None, None)
 
     async def stop(self) -> None:
-        """Cancel every job of this server; its processes are gone when this returns."""
+        """Cancel every job of this server and close its host; all their processes are gone when this returns."""
         live = list(self._live.values())
         for job in live:
             job.scope.cancel()
         for job in live:
             await job.ended.wait()
+        await self.host.close()
 
     def queued(self) -> int:
         """Jobs that wait for a slot."""

@@ -115,6 +115,7 @@ class Context:
 
     `project` is the directory that the argument `project` (or, for a new one, `name`) stands for, checked by the caller.
     `folder` belongs to this call alone: `log` lies there, and reports and plots that are served under ``kernel://jobs/{id}``.
+    `warm` is the socket of a process that keeps torch imported, where there is one.
     """
 
     folder: Path
@@ -126,6 +127,7 @@ class Context:
     progress: Progress = field(default=silent)
     services: Services | None = None
     roots: tuple[Path, ...] = ()
+    warm: Path | None = None
 
     @property
     def log(self) -> Path:

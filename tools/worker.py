@@ -1,7 +1,7 @@
-"""One tool call in a process of its own: ``python -m kernelwright.tools.worker FOLDER PARENT_PID``.
+"""One tool call in a process of its own, which `zygote` forks.
 
 Reads ``FOLDER/request.json`` ({tool, args, context}), writes a line of JSON to standard output at each step of progress, and
-leaves ``FOLDER/result.json``: ``{"result": {...}}``, or ``{"error": {code, message, hint}}``.
+leaves ``FOLDER/result.json``: ``{"result": {...}}``, or ``{"error": {code, message, hint}}``, its complaints in ``stderr.txt``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from kernelwright.tools import TOOLS
-from kernelwright.tools.processes import adopt_orphans, die_with_parent
 from kernelwright.tools.tool import Context, Tool, ToolError
 
 REQUEST = "request.json"
 RESULT = "result.json"
+COMPLAINTS = "stderr.txt"
 
 
 def request(tool: Tool, args: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def request(tool: Tool, args: dict[str, Any], context: Context) -> dict[str, Any
             "project_id": context.project_id,
             "job_id": context.job_id,
             "roots": [str(root) for root in context.roots],
+            "warm": str(context.warm) if context.warm else None,
         },
     }
 
@@ -58,6 +59,7 @@ def run(folder: Path) -> dict[str, Any]:
         job_id=given["job_id"],
         progress=report,
         roots=tuple(Path(root) for root in given["roots"]),
+        warm=Path(given["warm"]) if given["warm"] else None,
     )
     try:
         answer = tool.run(tool.args.model_validate(asked["args"]), context)
@@ -66,19 +68,16 @@ def run(folder: Path) -> dict[str, Any]:
     return {"result": answer.model_dump(mode="json") | {"job_id": context.job_id}}
 
 
-def main() -> None:
-    folder, parent = Path(sys.argv[1]), int(sys.argv[2])
-    die_with_parent(parent)
-    adopt_orphans()
+def main(folder: Path) -> int:
+    """Carry out the call in `folder`; the exit status, 0 unless it crashed."""
+    os.chdir(folder)
+    os.dup2(os.open(COMPLAINTS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
     try:
         outcome = run(folder)
     except BaseException:
         traceback.print_exc()
-        sys.exit(1)
+        return 1
     temporary = folder / f"{RESULT}.{os.getpid()}"
     temporary.write_text(json.dumps(outcome))
     temporary.replace(folder / RESULT)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -18,10 +18,12 @@ class Outcome:
 
 
 class Host(Protocol):
-    """Carries out tool calls; cancelling `run` ends every process of the call before it returns."""
+    """Carries out tool calls; cancelling `run` ends every process of the call before it returns, `close` all others."""
 
     name: str
 
     async def run(self, tool: Tool, args: dict[str, Any], context: Context, progress: Progress) -> Outcome: ...
 
     async def describe(self, queued: int) -> dict[str, Any]: ...
+
+    async def close(self) -> None: ...

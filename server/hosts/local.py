@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
 from kernelwright.server.hosts.base import Outcome
+from kernelwright.server.hosts.workers import Workers
+from kernelwright.server.settings import Settings
 from kernelwright.tools import gpu, sandbox, toolchain, worker
-from kernelwright.tools.processes import kill_tree
 from kernelwright.tools.tool import Context, Progress, Tool
 
-# What only the server may know, and what only the tool that uploads needs.
-_SERVER_SECRETS = ("KERNELWRIGHT_TOKEN", "KERNELWRIGHT_TOKEN_FILE")
-_HUB_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH")
-_MAX_LINE = 1 << 20
+if TYPE_CHECKING:
+    from kernelwright.tools.compile_kernel.warm import Warm
 
 
 class LocalHost:
@@ -28,40 +25,48 @@ class LocalHost:
 
     name = "local"
 
-    def __init__(self, host_python: Path) -> None:
-        self.host_python = host_python
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._workers = Workers()
+        self._warm: Warm | None = None
+        self._starting = anyio.Lock()
 
     async def run(self, tool: Tool, args: dict[str, Any], context: Context, progress: Progress) -> Outcome:
         folder = context.folder
+        context = replace(context, warm=await self._torch_in_hand())
         (folder / worker.REQUEST).write_text(json.dumps(worker.request(tool, args, context)))
-        complaints = folder / "stderr.txt"
-        with complaints.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "kernelwright.tools.worker", str(folder), str(os.getpid())),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=stderr,
-                env=_environment(tool),
-                cwd=folder,
-                limit=_MAX_LINE,
-                start_new_session=True,
-            )
-            try:
-                await _follow(process, progress)
-                await process.wait()
-            finally:
-                if process.returncode is None:
-                    with anyio.CancelScope(shield=True):
-                        await anyio.to_thread.run_sync(kill_tree, process.pid)
-                        await process.wait()
-        return _outcome(folder, complaints, process.returncode)
+        code = await self._workers.run(tool, folder, progress)
+        return _outcome(folder, code)
+
+    async def close(self) -> None:
+        """End what was kept in hand for later jobs."""
+        with anyio.CancelScope(shield=True):
+            self._workers.close()
+            if self._warm is not None:
+                await anyio.to_thread.run_sync(self._warm.close)
+
+    async def _torch_in_hand(self) -> Path | None:
+        """Where a process answers that has torch imported, started with the first job that may need it."""
+        async with self._starting:
+            if self._warm is None or not self._warm.alive():
+                self._warm = await anyio.to_thread.run_sync(self._start_warm)
+            return self._warm.address if self._warm else None
+
+    def _start_warm(self) -> Warm | None:
+        # What only jobs need is imported with the first of them: the server starts without it.
+        from kernelwright.tools.compile_kernel.warm import Warm
+
+        if self._warm is not None:
+            self._warm.close()
+        found = toolchain.detect(self._settings.host_python, cache=self._settings.cache_dir)
+        return Warm(found, self._settings.cache_dir, self._settings.jobs_dir) if Warm.possible(found) else None
 
     async def describe(self, queued: int) -> dict[str, Any]:
         return await anyio.to_thread.run_sync(self._describe, queued)
 
     def _describe(self, queued: int) -> dict[str, Any]:
         devices = gpu.devices()
-        tools = toolchain.detect(self.host_python)
+        tools = toolchain.detect(self._settings.host_python)
         backends = [*(["cpu"] if tools.gxx and tools.torch else []), *(["cuda"] if devices and tools.nvcc else [])]
         return {
             "name": self.name,
@@ -88,26 +93,17 @@ class LocalHost:
         }
 
 
-def _environment(tool: Tool) -> dict[str, str]:
-    hidden = set(_SERVER_SECRETS) | (set() if tool.hints.open_world else set(_HUB_SECRETS))
-    return {k: v for k, v in os.environ.items() if k not in hidden}
-
-
-async def _follow(process: asyncio.subprocess.Process, progress: Progress) -> None:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        try:
-            step = json.loads(line)
-            progress(step["stage"], step["message"], step["fraction"])
-        except (ValueError, KeyError, TypeError):
-            # A library that prints must not end the job; its words are in the log's last lines.
-            progress("running", line.decode(errors="replace").strip())
-
-
-def _outcome(folder: Path, complaints: Path, returncode: int | None) -> Outcome:
+def _outcome(folder: Path, returncode: int | None) -> Outcome:
     try:
         left = json.loads((folder / worker.RESULT).read_text())
     except (OSError, ValueError):
-        said = complaints.read_text(errors="replace").strip().splitlines()[-15:]
+        said = _complaints(folder).splitlines()[-15:]
         return Outcome(crash="\n".join([f"The worker ended with code {returncode} and left no result.", *said]))
     return Outcome(result=left.get("result"), error=left.get("error"))
+
+
+def _complaints(folder: Path) -> str:
+    try:
+        return (folder / worker.COMPLAINTS).read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from kernelwright.tools import toolchain as toolchains
 from kernelwright.tools.compile_kernel import targets
 from kernelwright.tools.compile_kernel.contract import Artifact, CompileResult, Diagnostic
 from kernelwright.tools.compile_kernel.diagnostics import ordered
+from kernelwright.tools.compile_kernel.targets import Choice
 from kernelwright.tools.compile_kernel.variant import Builder, Built
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Context, ToolError
@@ -41,16 +43,8 @@ def compile_project(
     opened = Project.open(project)
     found = toolchains.detect(context.host_python, cache=context.cache)
     choice = targets.choose(opened, found, backend, archs, mode)
-    builder = Builder(opened, context.cache, context.folder / "compile", context.progress)
-    built: list[Built] = []
-    skipped = list(choice.skipped)
-    for target in choice.targets:
-        try:
-            built.append(builder.build(target))
-        except ToolError as error:
-            if error.code != "toolchain_missing" or len(choice.targets) == 1:
-                raise
-            skipped.append(f"{target.backend}: {error.message} {error.hint}")
+    builder = Builder(opened, context.cache, context.folder / "compile", context.progress, context.warm)
+    built, skipped = _built(builder, choice)
     shutil.rmtree(context.folder / "compile", ignore_errors=True)
     if sandbox.available_tier() == "none":
         skipped.append("sandbox: none works on this host, so the compilers and the import ran unconfined; install bubblewrap")
@@ -58,6 +52,22 @@ def compile_project(
         raise ToolError("toolchain_missing", "; ".join(skipped), "Install what is missing and compile again.")
     _write_log(context, opened, built)
     return _result(opened, built, skipped, time.perf_counter() - started, context)
+
+
+def _built(builder: Builder, choice: Choice) -> tuple[list[Built], list[str]]:
+    """The variants that can be built here; while one is packaged and imported, the next one is being compiled."""
+    built: list[Built] = []
+    skipped = list(choice.skipped)
+    with ThreadPoolExecutor(2) as pool:
+        started = [(target, pool.submit(builder.build, target)) for target in choice.targets]
+    for target, future in started:
+        try:
+            built.append(future.result())
+        except ToolError as error:
+            if error.code != "toolchain_missing" or len(choice.targets) == 1:
+                raise
+            skipped.append(f"{target.backend}: {error.message} {error.hint}")
+    return built, skipped
 
 
 def _result(

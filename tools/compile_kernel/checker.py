@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from kernelwright.tools import gpu, sandbox
-from kernelwright.tools.compile_kernel import dependencies, elf, generated, import_check
+from kernelwright.tools.compile_kernel import dependencies, elf, generated, import_check, warm
 from kernelwright.tools.compile_kernel.plan import Target
 from kernelwright.tools.sandbox import Box, Limits
 
@@ -47,25 +47,34 @@ class Loaded:
 
 
 class Checker:
-    """One boxed process that may read `stage` and loads one package from there. Use it in a `with` block."""
+    """Loads one package from below `stage`, boxed. Use it in a `with` block.
 
-    def __init__(self, stage: Path, target: Target, generated_files: Path) -> None:
-        chain = target.toolchain
+    With `warm_at`, the address of a process that keeps torch imported, that one is asked first, and only a package that loads
+    is taken from it: whatever else it says is found out again by a fresh process, which without `warm_at` starts at once.
+    """
+
+    def __init__(self, stage: Path, target: Target, generated_files: Path, warm_at: Path | None = None) -> None:
+        self._stage = stage
+        self._target = target
+        self._generated = generated_files
+        self._warm = warm_at
+        self._process = None if warm_at else self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        target, chain = self._target, self._target.toolchain
         torch = chain.need_torch()
         script = Path(import_check.__file__)
-        roots = [stage, script, torch.folder.parent]
+        roots = [self._stage, script, torch.folder.parent]
         env = {"OMP_NUM_THREADS": "1"}
         if torch.cuda is None and target.backend == "cuda":
             # Nothing of this may be seen by a torch that has CUDA: its own libraries must win.
-            stubs = generated.stubs(generated_files, chain)
-            home = chain.cuda_home
-            folders = [stubs, *((home / "lib64", home / "lib") if home else ())]
-            roots += [stubs, *([home] if home else [])]
-            env["LD_LIBRARY_PATH"] = ":".join(map(str, folders))
+            stubs = generated.stubs(self._generated, chain)
+            env |= warm.environment(chain, stubs)
+            roots += [stubs, *([chain.cuda_home] if chain.cuda_home else [])]
         # Packages may ask for the device's properties when they are imported.
         box = Box(read_only=tuple(roots), env=env, gpu=target.backend == "cuda" and bool(gpu.devices()), limits=LIMITS)
         argv = [str(chain.host_python), "-s", str(script)]
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             sandbox.command(argv, box), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
@@ -73,12 +82,19 @@ class Checker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process is None:
+            return
         if self._process.poll() is None:
             self._process.terminate()
         self._process.communicate()
 
     def ask(self, order: dict[str, Any]) -> Loaded:
         """Load the package that `order` describes; a process that dies or hangs is an answer too."""
+        if self._warm:
+            answer = warm.ask(self._warm, order, self._stage, self._target.toolchain.need_torch().version)
+            if answer and answer["ok"]:
+                return Loaded(True, list(answer["ops"]), None, str(answer["log"])[-20000:])
+        self._process = self._process or self._start()
         try:
             out, err = self._process.communicate(json.dumps(order).encode() + b"\n", timeout=ANSWER_S)
         except subprocess.TimeoutExpired:

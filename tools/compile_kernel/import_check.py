@@ -32,12 +32,13 @@ def main() -> None:
     answer = sys.stdout
     # What the package prints at import is not our answer.
     sys.stdout = sys.stderr
-    result = {"ok": False, "ops": [], "problem": early} if early else _check(order)
+    result = {"ok": False, "ops": [], "problem": early} if early else check(order)
     print(json.dumps(result), file=answer, flush=True)
     os._exit(0)
 
 
-def _check(order: dict[str, Any]) -> dict[str, Any]:
+def check(order: dict[str, Any]) -> dict[str, Any]:
+    """Load the package that `order` describes: {"ok", "ops", "problem"}. torch has been imported."""
     if order["lazy"]:
         sys.setdlopenflags(os.RTLD_LAZY)
     missing = _missing_symbols(order)

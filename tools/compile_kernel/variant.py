@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,14 +51,16 @@ class Built:
 
 
 class Builder:
-    """Builds the variants of one project; `folder` is scratch space of this call alone."""
+    """Builds the variants of one project, from several threads if need be; `folder` is scratch space of this call alone."""
 
-    def __init__(self, project: Project, cache_root: Path, folder: Path, progress: Progress) -> None:
+    def __init__(self, project: Project, cache_root: Path, folder: Path, progress: Progress, warm: Path | None = None) -> None:
         self._project = project
         self._cache = Cache(cache_root / "objects")
         self._generated = generated.folder(cache_root)
         self._folder = folder
         self._progress = progress
+        self._warm = warm
+        self._compiling = threading.Lock()
 
     def build(self, target: Target) -> Built:
         """The variant `target`, installed in the project's `build` folder if all went well."""
@@ -96,15 +99,20 @@ class Builder:
         arguments = [[unit.source, list(unit.arguments)] for unit in made.units]
         digits = key([self._project.source_sha256, target.variant, arguments, made.link])[:7]
         name = plan.namespace(self._project, target.backend, digits)
-        held = {unit: entry for unit in made.units if (entry := self._cache.find(self._unit_key(unit), self._project.path))}
+        held = self._held(made)
         library = self._linked(made, held, name)
         if library:
             result.cached = True
             self._describe(result, made, [(unit, held[unit].file(_LOG), held[unit].file(_BOUNDS)) for unit in made.units])
             return self._package(result, made, name, library, folder, None)
-        with Checker(folder / "stage", target, self._generated) as waiting:
-            fresh = self._compile(result, made, held, name, folder)
+        with Checker(folder / "stage", target, self._generated, self._warm) as waiting:
+            # One variant after the other, so that what they have in common is compiled once.
+            with self._compiling:
+                fresh = self._compile(result, made, self._held(made), name, folder)
             return self._package(result, made, name, fresh, folder, waiting) if fresh else result
+
+    def _held(self, made: Plan) -> dict[Unit, Entry]:
+        return {unit: entry for unit in made.units if (entry := self._cache.find(self._unit_key(unit), self._project.path))}
 
     def _compile(self, result: Built, made: Plan, held: dict[Unit, Entry], name: str, folder: Path) -> Entry | None:
         missing = tuple(unit for unit in made.units if unit not in held)
@@ -222,7 +230,7 @@ class Builder:
             if waiting:
                 loaded = waiting.ask(order)
             else:
-                with Checker(staged.parent, result.target, self._generated) as fresh:
+                with Checker(staged.parent, result.target, self._generated, self._warm) as fresh:
                     loaded = fresh.ask(order)
             loaded = verdicts.excused(loaded, self._project, result.target)
             if loaded.ok:

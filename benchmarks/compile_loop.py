@@ -2,11 +2,11 @@
 
     python benchmarks/compile_loop.py --out benchmarks/results/compile-loop.json
 
-compile_kernel builds the catalogue's rmsnorm (plain CUDA, stable-ABI binding) into a package and imports it in a fresh boxed
-process; `load` builds the same op as tutorials write it, one .cu file with torch/extension.h, and imports it in its own
-process, torch being imported already. Both start with empty caches and compile for one architecture with all cores. Times are
-seconds of wall time; an edit adds a line to the kernel's file. Run it on a quiet machine: the load average before it is written
-down.
+compile_kernel, called through a server on stdio that is started for this, builds the catalogue's rmsnorm (plain CUDA,
+stable-ABI binding) into a package and imports it in a boxed process of its own; `load` builds the same op as tutorials write
+it, one .cu file with torch/extension.h, and imports it in its own process, torch being imported already. Both start with empty
+caches and compile for one architecture with all cores. Times are seconds of wall time as a client sees them; an edit adds a
+line to the kernel's file. Run it on a quiet machine: the load average before it is written down.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kernelwright.tools import catalogue
+import anyio
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
 from kernelwright.tools.compile_kernel import generated
-from kernelwright.tools.compile_kernel.build import compile_project
-from kernelwright.tools.tool import Context
 from kernelwright.tools.toolchain import detect
 
 ARCH = "sm_90a"
@@ -76,7 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
-        ours = measure_ours(Path(scratch) / "ours", arguments.repeats)
+        ours = anyio.run(measure_ours, Path(scratch) / "ours", arguments.repeats)
         theirs = {} if arguments.skip_load else measure_load(Path(scratch) / "theirs", arguments.their_repeats)
     found = detect(Path(sys.executable))
     result = {
@@ -96,29 +97,46 @@ def main() -> None:
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def measure_ours(folder: Path, repeats: int) -> dict[str, float]:
-    """First build with nothing cached, an edit of the .cu, and no edit; the import check is in all of them."""
-    project = folder / "rmsnorm"
-    shutil.copytree(catalogue.folder("rmsnorm"), project, ignore=shutil.ignore_patterns("build"))
-    contexts = iter(range(1000))
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Callable[[str, str], Awaitable[float]]]:
+    """A server on stdio with empty caches and two projects, `rmsnorm` and `another`; gives what compiles one of them."""
+    folder.mkdir(parents=True)
+    environment = os.environ | {f"XDG_{name}_HOME": str(folder / name) for name in ("CACHE", "STATE", "CONFIG")}
+    run = ["-c", "from kernelwright.server.cli import main; main()", "serve"]
+    server = StdioServerParameters(command=sys.executable, args=run, cwd=str(folder), env=environment)
+    async with Client(stdio_client(server)) as client:
 
-    def build(backend: str, cache: str = "cache") -> None:
-        context = Context(folder=folder / f"job{next(contexts)}", cache=folder / cache, host_python=Path(sys.executable))
-        result = compile_project(project, backend=backend, archs=[ARCH], context=context)
-        assert result.status == "ok", result.markdown()
+        async def build(project: str, backend: str) -> float:
+            arguments = {"project": project, "backend": backend, "archs": [ARCH], "wait_s": 240}
+            started = time.perf_counter()
+            result = await client.call_tool("compile_kernel", arguments)
+            seconds = round(time.perf_counter() - started, 4)
+            assert result.structured_content and result.structured_content["status"] == "ok", result.content
+            return seconds
 
-    source = next((project / "rmsnorm_cuda").glob("*.cu"))
-    text = source.read_text(encoding="utf-8")
-    first_cuda = timed(lambda: build("cuda", "first"))
-    first_all = timed(lambda: build("all"))
-    edits = []
-    for number in range(repeats):
-        source.write_text(f"{text}\n__device__ int edited_{number}() {{ return {number}; }}\n", encoding="utf-8")
-        edits.append(timed(lambda: build("cuda")))
-    unchanged = [timed(lambda: build("cuda")) for _ in range(repeats)]
+        for name in ("rmsnorm", "another"):
+            await client.call_tool("scaffold_kernel", {"op": "rmsnorm", "name": name, "directory": name})
+        yield build
+
+
+async def measure_ours(folder: Path, repeats: int) -> dict[str, float]:
+    """First builds with nothing cached, an edit of the .cu, no edit, another project; the import check is in all of them."""
+    async with serving(folder / "first") as build:
+        first_cuda = await build("rmsnorm", "cuda")
+    async with serving(folder / "loop") as build:
+        first_all = await build("rmsnorm", "all")
+        source = next((folder / "loop/rmsnorm/rmsnorm_cuda").glob("*.cu"))
+        text = source.read_text(encoding="utf-8")
+        edits = []
+        for number in range(repeats):
+            source.write_text(f"{text}\n__device__ int edited_{number}() {{ return {number}; }}\n", encoding="utf-8")
+            edits.append(await build("rmsnorm", "cuda"))
+        unchanged = [await build("rmsnorm", "cuda") for _ in range(repeats)]
+        another = await build("another", "cuda")
     return {
         "first_cuda": first_cuda,
         "first_cuda_and_cpu": first_all,
+        "another_project_cuda": another,
         "edit": round(statistics.median(edits), 3),
         "edit_worst": max(edits),
         "unchanged": round(statistics.median(unchanged), 4),

@@ -33,7 +33,7 @@ class LocalHost:
 
     async def run(self, tool: Tool, args: dict[str, Any], context: Context, progress: Progress) -> Outcome:
         folder = context.folder
-        context = replace(context, warm=await self._torch_in_hand())
+        context = replace(context, warm=await self._torch_in_hand(tool))
         (folder / worker.REQUEST).write_text(json.dumps(worker.request(tool, args, context)))
         code = await self._workers.run(tool, folder, progress)
         return _outcome(folder, code)
@@ -45,12 +45,13 @@ class LocalHost:
             if self._warm is not None:
                 await anyio.to_thread.run_sync(self._warm.close)
 
-    async def _torch_in_hand(self) -> Path | None:
-        """Where a process answers that has torch imported, started with the first job that may need it."""
+    async def _torch_in_hand(self, tool: Tool) -> Path | None:
+        """Where a process answers that has torch imported; the first compile starts it, other jobs use what there is."""
         async with self._starting:
-            if self._warm is None or not self._warm.alive():
+            alive = self._warm is not None and self._warm.alive()
+            if not alive and tool.name == "compile_kernel":
                 self._warm = await anyio.to_thread.run_sync(self._start_warm)
-            return self._warm.address if self._warm else None
+            return self._warm.address if self._warm and self._warm.alive() else None
 
     def _start_warm(self) -> Warm | None:
         # What only jobs need is imported with the first of them: the server starts without it.

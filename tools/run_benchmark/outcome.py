@@ -33,6 +33,7 @@ def _row(row: Mapping[str, Any], baselines: list[str], copy: float | None) -> Be
         tolerance=digits(row["tolerance"], 2),
         us=digits(us),
         ci95_us=[value for value in (digits(v) for v in own["ci95_us"]) if value is not None] if own else None,
+        warm_us=digits(own.get("warm_us")) if own else None,
         wall_us=digits(own["wall_us"]) if own else None,
         baseline_us={name: digits(value) for name, value in times.items()},
         speedup={name: digits(value / us, 3) if value and us else None for name, value in times.items()},

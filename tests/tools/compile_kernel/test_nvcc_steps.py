@@ -72,7 +72,8 @@ def test_gives_what_nvcc_gives(tmp_path: Path, archs: tuple[str, ...]) -> None:
 
 def test_the_object_is_nvccs(tmp_path: Path) -> None:
     for side in ("ours", "theirs"):
-        assert compiled(tmp_path / side, SOURCE, *ARCHS, side_by_side=side == "ours").returncode == 0
+        # Without PTX, which is compressed, so that its size depends on the module id.
+        assert compiled(tmp_path / side, SOURCE, ARCHS[1], side_by_side=side == "ours").returncode == 0
     assert structure(tmp_path / "ours/object.o") == structure(tmp_path / "theirs/object.o")
     fatbin = next((tmp_path / "ours/keep").glob("*.fatbin")).read_bytes()
     assert fatbin in (tmp_path / "ours/object.o").read_bytes()

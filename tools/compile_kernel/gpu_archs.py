@@ -144,31 +144,43 @@ def _resolve(spelling: str) -> Capability:
     return Capability(int(digits[1]), int(digits[2]), digits[3])
 
 
+def covers(wanted: Wanted, declared: Sequence[str], nvcc: str) -> bool:
+    """Whether sources that declare these capabilities have code for any GPU of `wanted`; what declares none has it for all."""
+    able = [c for c in map(Capability.parse, declared) if not unsupported(c, nvcc)]
+    return not declared or any(_best(able, target) for target in wanted.capabilities)
+
+
+def _best(able: Sequence[Capability], target: Capability) -> list[Capability]:
+    """Of `able`, all of the very capability, else the newest whose code runs there; empty if none does."""
+    exact = [c for c in able if (c.major, c.minor) == (target.major, target.minor)]
+    runs = sorted((c for c in able if c.runs_on(target)), key=lambda c: (c.major, c.minor))
+    return exact or runs[-1:]
+
+
 def chosen(
-    wanted: Wanted, declared: Sequence[str], nvcc: str, where: str, mode: str
+    wanted: Wanted, declared: Sequence[str], nvcc: str, where: str, mode: str, *, linked: bool = False
 ) -> tuple[tuple[Capability, ...], list[str]]:
     """Of what is wanted, what the sources of `where` declare and this nvcc can; also a line for each one that is left out.
 
     A declared capability is the one compiled for: sources that declare `9.0` never see `9.0a`. For a GPU that none matches
-    exactly the best one whose code runs there is taken. A release that nobody narrowed takes all that is declared. Raises
-    ToolError if nothing remains.
+    exactly the best one whose code runs there is taken. A release that nobody narrowed takes all that is declared. Where
+    nothing remains, sources that are `linked` with others which do have code for what is wanted, so that their functions must
+    exist, are compiled for the last capability that they declare; all others raise ToolError.
     """
     if not declared:
         return wanted.capabilities, []
     able = [c for c in map(Capability.parse, declared) if not unsupported(c, nvcc)]
     skipped = [f"{where}: {reason}" for reason in (unsupported(Capability.parse(d), nvcc) for d in declared) if reason]
-    found: list[Capability] = []
     if wanted.guessed and mode == "release":
         found = able
     else:
-        for target in wanted.capabilities:
-            exact = [c for c in able if (c.major, c.minor) == (target.major, target.minor)]
-            runs = sorted((c for c in able if c.runs_on(target)), key=lambda c: (c.major, c.minor))
-            found += exact or runs[-1:]
-            if not exact and not runs and not wanted.guessed:
-                skipped.append(f"{where}: declares {', '.join(declared)}, none of which runs on {target}")
-        if wanted.guessed and not found:
-            found = able[-1:]
+        best = {target: _best(able, target) for target in wanted.capabilities}
+        found = [capability for capabilities in best.values() for capability in capabilities]
+        instead = able[-1:] if not found and (wanted.guessed or linked) else []
+        told = f"; compiled for {instead[0]}" if instead else ""
+        missed = [] if wanted.guessed else [target for target, capabilities in best.items() if not capabilities]
+        skipped += [f"{where}: declares {', '.join(declared)}, none of which runs on {target}{told}" for target in missed]
+        found += instead
     if not found:
         asked = ", ".join(map(str, wanted.capabilities))
         raise ToolError(

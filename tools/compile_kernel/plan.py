@@ -88,10 +88,12 @@ def make(project: Project, target: Target, generated: Path) -> Plan:
     toolchain = target.toolchain
     components = [c for c in project.build.components if c.backend == target.backend]
     shared = _Shared.of(project, target, toolchain, generated)
+    nvcc = toolchain.nvcc.version if toolchain.nvcc else ""
+    linked = any(target.wanted and gpu_archs.covers(target.wanted, c.cuda_capabilities, nvcc) for c in components)
     units: list[Unit] = []
     skipped: list[str] = []
     for component in components:
-        more, reasons = _component_units(project, component, target, toolchain, shared)
+        more, reasons = _component_units(project, component, target, toolchain, shared, linked)
         units += more
         skipped += reasons
     binding = project.build.binding
@@ -174,7 +176,7 @@ class _Shared:
 
 
 def _component_units(
-    project: Project, component: Component, target: Target, toolchain: Toolchain, shared: _Shared
+    project: Project, component: Component, target: Target, toolchain: Toolchain, shared: _Shared, linked: bool
 ) -> tuple[list[Unit], list[str]]:
     where = f"[kernel.{component.name}]"
     cxx_flags = flags.checked_cxx(component.cxx_flags, where)
@@ -187,7 +189,7 @@ def _component_units(
         if component.cuda_minver and nvcc.numbers < version_numbers(component.cuda_minver):
             return [], [f"{where}: needs CUDA {component.cuda_minver}, this nvcc is {nvcc.version}"]
         declared = component.cuda_capabilities
-        capabilities, skipped = gpu_archs.chosen(target.wanted, declared, nvcc.version, where, target.mode)
+        capabilities, skipped = gpu_archs.chosen(target.wanted, declared, nvcc.version, where, target.mode, linked=linked)
     units: list[Unit] = []
     for source in component.sources:
         if source.endswith(CUDA_SUFFIXES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernelwright.tools.compile_kernel import gpu_archs
-from kernelwright.tools.compile_kernel.gpu_archs import Capability, Wanted, chosen, unsupported, wanted
+from kernelwright.tools.compile_kernel.gpu_archs import Capability, Wanted, chosen, covers, unsupported, wanted
 from kernelwright.tools.gpu import Gpu
 from kernelwright.tools.tool import ToolError
 
@@ -113,3 +113,16 @@ def test_a_guess_gives_way_to_what_is_declared() -> None:
     found, skipped = pick(["5.0", "7.5", "8.0", "9.0"], guess, mode="release")
     assert found == ["7.5", "8.0", "9.0"]
     assert skipped == ["[kernel.x]: sm_50 was removed after CUDA 12.9, this nvcc is 13.0"]
+
+
+def test_sources_beside_others_for_the_gpu_are_compiled_for_their_own() -> None:
+    hopper = Wanted((Capability(9, 0, "a"),), False)
+    assert covers(hopper, ["8.0", "9.0a"], "13.0")
+    assert covers(hopper, [], "13.0")
+    assert not covers(hopper, ["8.0"], "13.0")
+    assert not covers(Wanted((Capability(7, 0),), False), ["7.0"], "13.0")
+    found, skipped = chosen(hopper, ["7.5", "8.0"], "13.0", "[kernel.x]", "dev", linked=True)
+    assert names(found) == ["8.0"]
+    assert skipped == ["[kernel.x]: declares 7.5, 8.0, none of which runs on 9.0a; compiled for 8.0"]
+    with pytest.raises(ToolError, match="nothing to compile for"):
+        chosen(hopper, ["99999.0"], "13.0", "[kernel.x]", "dev", linked=True)

@@ -112,10 +112,6 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"modifiable lvalue|read-only|discards qualifiers", "It is const: write through a pointer that is not, or drop const."),
     # What is missing or does not fit.
     (
-        r"(cublas|cusparse|cusolver|curand|cudnn)\w*\b.*(undefined|not declared|No such file)|undefined.*(cublas|curand)",
-        "The headers of that CUDA library are not here: install its wheel beside torch, like nvidia-cublas or nvidia-curand.",
-    ),
-    (
         r"No such file or directory",
         "No such header: is it in the project? List its folder under include, relative to the project, "
         "or the library under depends.",
@@ -173,10 +169,20 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (r"did not end within", "The import hangs: look at what __init__.py and static objects do at load time."),
 )
+_LIBRARY = re.compile(
+    r"\b(cublas|cusparse|cusolver|curand|cufft|cudnn|nvrtc|nccl)\w*(\.h)?\b['\"]?"
+    r".*(undefined|not declared|not been declared|not name a type|No such file)"
+)
+# Wheels of CUDA 13 are named for the library alone, those of CUDA 12 end in -cu12.
+_WHEELS = {"nvrtc": "nvidia-cuda-nvrtc", "cudnn": "nvidia-cudnn-cu13", "nccl": "nvidia-nccl-cu13"}
 _COMPILED = tuple((re.compile(pattern), text) for pattern, text in _HINTS)
 
 
 def hint(message: str, source: str = "", file: str = "") -> str:
     """What to do about `message` at the line `source` of `file`; empty when nothing is known."""
+    library = _LIBRARY.search(message)
+    if library:
+        wheel = _WHEELS.get(library[1], f"nvidia-{library[1]}")
+        return f"The headers of {library[1]} are not on this host: install the wheel {wheel} in host_python, beside torch."
     text = f"{message}\n{source}\n{file}"
     return next((advice for pattern, advice in _COMPILED if pattern.search(text)), "")

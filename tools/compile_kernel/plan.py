@@ -96,6 +96,13 @@ def make(project: Project, target: Target, generated: Path) -> Plan:
         more, reasons = _component_units(project, component, target, toolchain, shared, linked)
         units += more
         skipped += reasons
+    if components and not units and skipped:
+        # The binding alone would link, and then miss every function at the import.
+        raise ToolError(
+            "toolchain_missing",
+            f"Nothing of the project is for this nvcc: {'; '.join(skipped)}.",
+            "Install such a toolkit and set CUDA_HOME, or change cuda-minver.",
+        )
     binding = project.build.binding
     where = f"[{binding.framework}]"
     cxx_flags = flags.checked_cxx(binding.cxx_flags, where)

@@ -86,6 +86,24 @@ def test_ptxas_names_the_kernel(sources: Sources) -> None:
     assert "dynamic" in found.hint.lower()
 
 
+@pytest.mark.parametrize(
+    ("message", "wheel"),
+    [
+        ("fatal error: curand_kernel.h: No such file or directory", "nvidia-curand "),
+        ("error: 'cublasLtMatmul' was not declared in this scope", "nvidia-cublas "),
+        ("fatal error: nvrtc.h: No such file or directory", "nvidia-cuda-nvrtc "),
+        ("error: 'cudnnHandle_t' does not name a type", "nvidia-cudnn-cu13 "),
+    ],
+)
+def test_a_missing_library_of_cuda_is_named_with_its_wheel(sources: Sources, message: str, wheel: str) -> None:
+    assert wheel in first(f"bind.cpp:1:10: {message}\n", sources, "bind.cpp").hint
+
+
+def test_a_name_that_only_resembles_a_library_is_none_of_its(sources: Sources) -> None:
+    found = first("bind.cpp:1:10: error: 'my_curand' was not declared in this scope\n", sources, "bind.cpp")
+    assert "nvidia" not in found.hint
+
+
 def test_the_linker_over_two_lines(sources: Sources) -> None:
     log = (
         "/usr/bin/ld: /w/renamed/1.o: in function `launch(float*)':\n"

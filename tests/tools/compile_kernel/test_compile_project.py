@@ -213,6 +213,14 @@ def test_what_cannot_be_built_is_an_error_in_words(
     assert error.hint
 
 
+def test_a_project_whose_kernels_are_all_for_a_newer_nvcc_is_an_error(tmp_path: Path, compile_here: Compile) -> None:
+    newer = BUILD_TOML.replace('backend = "cuda"', 'backend = "cuda"\ncuda-minver = "99.0"')
+    project = compile_project_files.write(tmp_path / "scale", {"build.toml": newer})
+    error = refusal(compile_here, project, backend="cuda", archs=["sm_90"])
+    assert error.code == "toolchain_missing"
+    assert "[kernel.scale_cuda]: needs CUDA 99.0" in error.message
+
+
 def test_a_backend_or_arch_nobody_has_is_an_error(project: Path, compile_here: Compile) -> None:
     assert refusal(compile_here, project, backend="rocm").code == "bad_argument"
     assert refusal(compile_here, project, backend="cuda", archs=["h1000"]).code == "unknown_arch"

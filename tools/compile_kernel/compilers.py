@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from kernelwright.tools import sandbox
-from kernelwright.tools.compile_kernel import nvcc_steps
+from kernelwright.tools.compile_kernel import clang_steps, clang_toolkit, nvcc_steps
 from kernelwright.tools.compile_kernel import plan as plans
 from kernelwright.tools.compile_kernel.plan import Plan, Unit
 from kernelwright.tools.project import Project
@@ -25,6 +25,8 @@ from kernelwright.tools.toolchain import Toolchain
 # Large projects (flash attention) compile for many minutes; a compile that never ends must not hold the host for longer.
 LIMITS = Limits(wall_s=3600.0, memory_bytes=16 << 30, processes=512, file_bytes=2 << 30, output_bytes=32 << 20)
 LOG_BYTES = 4 << 20
+# What carries out nvcc's arguments, by the name of the compiler.
+_STEPS = {"nvcc": Path(nvcc_steps.__file__), clang_toolkit.CLANG: Path(clang_steps.__file__)}
 _RULES = """\
 builddir = {work}
 rule run
@@ -75,7 +77,7 @@ class Work:
 @cache
 def version() -> str:
     """Changes with how compilers are driven: objects of an older way are not taken for those of a newer one."""
-    return hashlib.sha256(Path(nvcc_steps.__file__).read_bytes()).hexdigest()
+    return hashlib.sha256(b"".join(path.read_bytes() for path in _STEPS.values())).hexdigest()
 
 
 def run(work: Work, progress: Progress) -> Outcome:
@@ -111,7 +113,7 @@ def _readable(work: Work, toolchain: Toolchain) -> tuple[Path, ...]:
     roots = [
         work.project.path,
         work.generated,
-        Path(nvcc_steps.__file__),
+        *_STEPS.values(),
         *work.plan.include_roots,
         *(path.parent for path in work.held.values()),
     ]
@@ -142,7 +144,7 @@ def _ninja_file(work: Work, toolchain: Toolchain) -> str:
             argv = [str(unit.compiler), *unit.arguments, "-c", str(source), "-o", str(built), "-MD", "-MF", str(depfile)]
             # The PTX tells the launch bounds, which ptxas does not print.
             if cuda:
-                argv = [sys.executable, "-I", "-S", nvcc_steps.__file__, *argv, "--keep", f"--keep-dir={keep}"]
+                argv = [sys.executable, "-I", "-S", str(_STEPS[unit.compiler.name]), *argv, "--keep", f"--keep-dir={keep}"]
             lines.append(_edge(built, [], f"{shlex.join(argv)} > {shlex.quote(str(log))} 2>&1", unit.source))
         else:
             built = work.held[unit]

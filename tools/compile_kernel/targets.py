@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelwright.tools import gpu
-from kernelwright.tools.compile_kernel import dependencies, gpu_archs, plan
+from kernelwright.tools.compile_kernel import clang_toolkit, dependencies, gpu_archs, plan
 from kernelwright.tools.compile_kernel.plan import BuildBackend, Mode, Target
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import ToolError
@@ -73,13 +73,27 @@ def _toolchains(project: Project, toolchain: Toolchain, backend: str, mode: Mode
     if mode == "dev" or backend != "cuda" or project.build.binding.framework == "torch-noarch":
         return [toolchain]
     newer = toolchain if toolchain.nvcc and toolchain.nvcc.numbers[0] >= 13 else other_cuda(toolchain, 13, (13, 99))
-    older = other_cuda(toolchain, 12, OLDEST_CUDA_12)
-    if older is None:
+    older = other_cuda(toolchain, 12, OLDEST_CUDA_12) or _by_clang(project, toolchain, skipped)
+    return [chain for chain in (newer, older) if chain] or [toolchain]
+
+
+def _by_clang(project: Project, toolchain: Toolchain, skipped: list[str]) -> Toolchain | None:
+    """A toolchain for cu126 without an nvcc of CUDA 12, or None and a line with the command that makes one possible."""
+    if not project.build.binding.stable_abi.get("cuda"):
+        # What includes all of torch's headers is not what clang takes for CUDA.
         skipped.append(
             "cu126: there is no CUDA 12.6 toolkit on this host, and no wheel brings its nvcc. With NVIDIA's package source: "
             "apt-get install -y cuda-nvcc-12-6 cuda-cudart-dev-12-6 cuda-cccl-12-6; it is then found in /usr/local/cuda-12.6."
         )
-    return [chain for chain in (newer, older) if chain] or [toolchain]
+        return None
+    parts = clang_toolkit.find(toolchain)
+    if parts.complete:
+        return clang_toolkit.lay_out(parts, toolchain)
+    skipped.append(
+        "cu126: there is no CUDA 12.6 toolkit on this host. clang and NVIDIA's wheels do as well; this brings them: "
+        + clang_toolkit.command(parts, toolchain)
+    )
+    return None
 
 
 def _target(project: Project, toolchain: Toolchain, backend: str, archs: Sequence[str], mode: Mode) -> Target:

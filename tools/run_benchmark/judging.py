@@ -19,7 +19,7 @@ def judge(request: dict[str, Any], context: Context) -> dict[str, Any]:
     """The judge's result; raises ToolError for what it refuses. Its own output goes to the log."""
     asked = context.folder / "request.json"
     asked.write_text(json.dumps(request), encoding="utf-8")
-    argv = [str(context.host_python), "-B", str(JUDGE / "start.py"), "judge", str(asked)]
+    argv = [str(context.host_python), "-B", str(JUDGE / "start.py"), "opening", str(asked)]
     box = Box(gpu=request["device"] == "cuda", env=STEADY)
     with context.log.open("ab") as log:
         process = subprocess.Popen(

@@ -42,14 +42,17 @@ def run(args: BenchmarkArgs, context: Context, seed: int | None = None) -> Bench
     if built.status != "ok" or built.artifact is None:
         return _not_built(built, project, context)
     subject = _subject(args, project, built)
+    built_at = time.monotonic()
     with gpu.lock(gpu.lock_folder() / subject.device, context.progress, "GPU" if subject.gpu else "processor"):
+        waited = time.monotonic() - built_at
         before = gpu.state(subject.gpu.uuid) if subject.gpu else {}
         said = judge(request.build(args, context, subject, seed), context)
         if args.sanitize:
             _sanitize(subject, said, context)
         after = gpu.state(subject.gpu.uuid) if subject.gpu else {}
     said["method"] |= {"sandbox": request.tier(), "clock": CLOCK[subject.device]}
-    said["method"]["seconds"] = round(time.monotonic() - started, 1)
+    said["method"]["seconds"] = round(time.monotonic() - started - waited, 1)
+    said["method"]["queued_seconds"] = round(waited, 1)
     said["method"] |= {"gpu_before": before, "gpu_after": after} if subject.gpu else {}
     spoiled = gpu.spoiled(before, after)
     if spoiled and said["verdict"] == "ok":

@@ -295,7 +295,7 @@ def norm(x, w):
 """,
     ),
     "a harness that skips calls": (
-        "rejected",
+        "invalid",
         "cached or skipped",
         """
 def _lazy(self, track, sets, count):
@@ -307,6 +307,91 @@ def norm(x, w):
     for _ in range(10):
         good(x, w)
     return good(x, w)
+""",
+    ),
+    "a profiler of its own": (
+        "invalid",
+        "tampering",
+        """
+sys.setprofile(lambda *a: None)
+""",
+    ),
+    "a patched allocation": (
+        "invalid",
+        "tampering",
+        """
+real = torch.empty
+torch.empty = lambda *a, **k: real(*a, **k)
+""",
+    ),
+    "a patched pause": (
+        "invalid",
+        "tampering",
+        """
+time.sleep = lambda seconds: None
+""",
+    ),
+    "a patched harness": (
+        "invalid",
+        "tampering",
+        """
+module = next(m for n, m in sys.modules.items() if n.endswith('.machine') and hasattr(m, 'Cpu'))
+real = module.digests
+module.digests = lambda *a: real(*a)
+""",
+    ),
+    "a handler of signals": (
+        "invalid",
+        "tampering",
+        """
+import signal
+signal.signal(signal.SIGUSR1, lambda *a: None)
+""",
+    ),
+    "a lazy tensor that is called Tensor": (
+        "rejected",
+        "lazy tensor",
+        """
+class Tensor(torch.Tensor):
+    pass
+def norm(x, w): return good(x, w).as_subclass(Tensor)
+""",
+    ),
+    "its input as its output": (
+        "incorrect",
+        "inputs",
+        """
+def norm(x, w): return x.copy_(good(x, w))
+""",
+    ),
+    "a process that fills the memory later": (
+        "rejected",
+        "late work",
+        """
+import mmap
+def norm(x, w):
+    out = torch.frombuffer(mmap.mmap(-1, x.numel() * 4), dtype=torch.float32).view(x.shape)
+    if os.fork() == 0:
+        time.sleep(0.004)
+        _call(x.contiguous(), w, out)
+        os._exit(0)
+    return out
+""",
+    ),
+    "the harness seen on the stack": (
+        "rejected",
+        "cached or skipped",
+        """
+last = {}
+def norm(x, w):
+    frame = sys._getframe(1)
+    while frame is not None and 'digest' not in frame.f_locals:
+        frame = frame.f_back
+    if frame is not None and frame.f_locals['digest'] is None and x.data_ptr() in last:
+        return last[x.data_ptr()]
+    for _ in range(20): good(x, w)
+    last[x.data_ptr()] = good(x, w)
+    return last[x.data_ptr()]
 """,
     ),
 }

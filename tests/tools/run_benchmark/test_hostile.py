@@ -23,6 +23,8 @@ HOSTILE: dict[str, tuple[str, str, str]] = {
     ),
     "it forks without end": ("rejected", "processes memory", "def norm(x, w):\n    while True: os.fork()"),
     "it prints gigabytes": ("rejected", "output", "def norm(x, w):\n    while True: os.write(1, bytes(1 << 16))"),
+    "it closes what it was given": ("incorrect rejected", "exited protocol", "os.closerange(3, 200)"),
+    "it ends while it is timed": ("incorrect", "exited", "threading.Timer(2.0, lambda: os._exit(0)).start()\ntime.sleep(1)"),
     "it reads beyond": ("incorrect", "signal", "def norm(x, w): return ctypes.string_at(8, 8)"),
 }
 
@@ -34,7 +36,7 @@ def test_hostile_kernel_ends_in_time(name: str, judged: Callable[..., Any], monk
         monkeypatch.setattr(checks, "FIRST_CALL_S", 3.0)
     started = time.monotonic()
     found = judged(source, own_process=True)
-    assert found.verdict == verdict, found.reasons
+    assert found.verdict in verdict.split(), found.reasons
     assert found.families & set(family.split()), found.reasons
     assert time.monotonic() - started < 60
 
@@ -51,6 +53,12 @@ def test_the_next_job_is_right(judged: Callable[..., Any]) -> None:
     assert judged("def norm(x, w): os._exit(0)", own_process=True).verdict == "incorrect"
     found = judged("", own_process=True)
     assert found.families <= {"noise"}, found.reasons
+
+
+def test_work_while_others_are_timed_is_seen(judged: Callable[..., Any]) -> None:
+    source = "if os.fork() == 0:\n    while True: pass"
+    found = judged(source, own_process=True, baselines=["eager"])
+    assert (found.verdict, "busy meanwhile" in found.families) == ("rejected", True), found.reasons
 
 
 SPY = """

@@ -178,13 +178,18 @@ def test_disturbed_arguments_change_within_their_kind() -> None:
     assert changed[3] is None
 
 
-def test_exchange_changes_few_elements_the_same_way_everywhere() -> None:
-    base = torch.randn(100, 100)
-    one, two = base.clone(), base.clone()
-    exchange((one,), 9)
-    exchange((two,), 9)
-    assert torch.equal(one, two)
-    assert 0 < int((one != base).sum()) <= 64
+@pytest.mark.parametrize("seed", [8, 9])
+def test_exchange_changes_data_and_little_of_weights_the_same_way_everywhere(seed: int) -> None:
+    base = (torch.randn(100, 100), torch.randn(100), torch.arange(100))
+    one, two = (tuple(t.clone() for t in base) for _ in range(2))
+    exchange(one, seed)
+    exchange(two, seed)
+    assert all(map(torch.equal, one, two))
+    changed = int((one[0] != base[0]).sum())
+    assert changed > 9_000 if seed % 2 else 0 < changed <= 64
+    assert 0 < int((one[1] != base[1]).sum()) <= 64
+    assert torch.equal(one[2], base[2])
+    assert set(one[0].flatten().tolist()) <= set(base[0].flatten().tolist())
 
 
 def test_digests_tell_results_apart() -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    # Imported where it is used: the judge starts its children before it waits for torch itself.
+    import torch
 
 ALIGN = mmap.ALLOCATIONGRANULARITY
 VIRTUAL_BYTES = 1 << 40
@@ -48,6 +50,8 @@ class Arena:
 
     def put(self, tensor: torch.Tensor) -> Descriptor:
         """Copy a tensor of any device and stride; the descriptor tells another process where it is."""
+        import torch
+
         shape, count = list(tensor.shape), tensor.numel()
         found: Descriptor = {"offset": self.mark, "shape": shape, "dtype": str(tensor.dtype).removeprefix("torch.")}
         size = count * tensor.element_size()
@@ -61,6 +65,8 @@ class Arena:
 
     def get(self, found: Descriptor) -> torch.Tensor:
         """The tensor on the CPU, as a private copy-on-write view; raises `BadDescriptorError`."""
+        import torch
+
         dtype = dtype_named(str(found.get("dtype")))
         shape, offset = found.get("shape"), found.get("offset")
         if not isinstance(offset, int) or offset < 0 or offset % ALIGN:
@@ -81,6 +87,8 @@ class Arena:
 
 def dtype_named(name: str) -> torch.dtype:
     """`torch.float32` for "float32"; raises `BadDescriptorError` for what is no dtype."""
+    import torch
+
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise BadDescriptorError(f"dtype {name!r}")

@@ -99,8 +99,8 @@ def sample(child: Child, name: str, pace: Pace, into: Samples) -> None:
     into.miscounted += (few["rounds"] != pace.few) + (many["rounds"] != pace.many)
 
 
-def eager_wall(child: Child, name: str, target_s: float = 0.02) -> float:
-    """Median seconds of one call that is made and waited for by itself."""
+def eager_wall(child: Child, name: str, target_s: float = 0.02) -> float | None:
+    """Median seconds of one call that is made and waited for by itself; None where noise hides it."""
     once = min(timed(child, "eager", name=name, count=1)[0] for _ in range(3))
     count = max(1, min(200, round(target_s / max(once, 1e-6))))
     slopes = []
@@ -108,4 +108,5 @@ def eager_wall(child: Child, name: str, target_s: float = 0.02) -> float:
         short, _reply = timed(child, "eager", name=name, count=1)
         long, _reply = timed(child, "eager", name=name, count=1 + count)
         slopes.append((long - short) / count)
-    return max(0.0, statistics.median(slopes))
+    middle = statistics.median(slopes)
+    return middle if middle > 0 else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import platform
-import signal
 import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,14 +20,24 @@ from .children import Child, ChildFailedError, ChildRaisedError
 from .timing import time_all
 from .trial import START_S, BrokenProblemError, RefusedError, Trial, emit
 
+# Below this share of what it copied before, somebody else must be using the GPU.
+COMPANY = 0.8
 
-def main(arguments: list[str]) -> int:
-    """Judge what the request file ``arguments[0]`` says; the last line on stdout is a `result` or an `error`."""
-    request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    signal.signal(signal.SIGTERM, _stop)
+
+@dataclass
+class Loading:
+    """A child that gets ready in the background, and the baselines it holds."""
+
+    child: Child
+    names: list[str]
+    thread: threading.Thread
+
+
+def conduct(trial: Trial) -> int:
+    """Judge and say the verdict; the children run already."""
+    request = trial.request
     torch.set_grad_enabled(False)
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
-    trial = Trial(request)
     if trial.device == "cuda":
         request["cache_bytes"] = torch.cuda.get_device_properties(0).L2_cache_size
         request["set_bytes"] = torch.cuda.mem_get_info()[0] // 6
@@ -40,31 +51,55 @@ def main(arguments: list[str]) -> int:
         emit("error", code=error.code, message=error.message, hint=error.hint)
         return 0
     finally:
-        trial.close()
+        trial.close_children()
     emit("result", **result(trial))
     return 0
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def judge(trial: Trial) -> None:
     """All phases in order."""
     emit("progress", stage="starting", message="importing torch in the judge and its children", fraction=0.02)
-    trial.describe_problem()
-    if not _load_candidate(trial):
+    with phase(trial, "starting"):
+        trial.describe_problem()
+        # Nothing of the candidate's runs yet: what the machine does when left alone.
+        alone = copy_gbps(trial.device) if trial.device == "cuda" else 0.0
+        loading = _load_baselines(trial)
+        loaded = _load_candidate(trial)
+    if not loaded:
+        _abandon(loading)
         return
-    warming = _load_baselines(trial)
-    check_all(trial)
+    with phase(trial, "checking"):
+        check_all(trial)
     if trial.findings.count("incorrect", "rejected", "invalid"):
-        _abandon(trial, warming)
+        _abandon(loading)
     else:
-        _wait_for_compiler(trial, warming)
-        emit("progress", stage="timing", message="measuring the copy bandwidth", fraction=0.5)
-        trial.method["copy_gbps"] = copy_gbps(trial.device)
-        time_all(trial)
+        with phase(trial, "compiling"):
+            _wait_for_baselines(trial, loading)
+        with phase(trial, "timing"):
+            emit("progress", stage="timing", message="measuring the copy bandwidth", fraction=0.5)
+            trial.method["copy_gbps"] = copy_gbps(trial.device)
+            _look_for_company(trial, alone)
+            time_all(trial)
     _look_for_tampering(trial)
+
+
+@contextlib.contextmanager
+def phase(trial: Trial, name: str) -> Iterator[None]:
+    """Note how long a phase took."""
+    started = time.monotonic()
+    yield
+    # The first one began before torch was imported here.
+    started = trial.began if not trial.method.get("phase_seconds") else started
+    trial.method.setdefault("phase_seconds", {})[name] = round(time.monotonic() - started, 2)
+
+
+def _look_for_company(trial: Trial, alone_gbps: float) -> None:
+    copy = trial.method["copy_gbps"]
+    if copy < COMPANY * alone_gbps:
+        reason = (
+            f"The GPU copied {alone_gbps:.0f} GB/s before the candidate was loaded, {copy:.0f} GB/s after: it is not alone."
+        )
+        trial.findings.add("inconclusive", "company", reason)
 
 
 def _load_candidate(trial: Trial) -> bool:
@@ -91,16 +126,18 @@ def _load_candidate(trial: Trial) -> bool:
     return True
 
 
-def _load_baselines(trial: Trial) -> threading.Thread | None:
-    """Load every baseline; `compile` compiles all shapes in the background while correctness is checked."""
+def _load_baselines(trial: Trial) -> list[Loading]:
+    """Load every baseline in the background; `compile` also compiles all shapes, while correctness is checked."""
     named = [name for name in trial.request["baselines"] if name != "compile"]
+    loading = []
     if trial.baselines is not None:
-        _load(trial, trial.baselines, named)
-    if trial.compiler is None or not _load(trial, trial.compiler, ["compile"]):
-        return None
-    warming = threading.Thread(target=_warm, args=(trial, trial.compiler), daemon=True)
-    warming.start()
-    return warming
+        loading.append(Loading(trial.baselines, named, threading.Thread(target=_load, args=(trial, trial.baselines, named))))
+    if trial.compiler is not None:
+        loading.append(Loading(trial.compiler, ["compile"], threading.Thread(target=_warm, args=(trial, trial.compiler))))
+    for one in loading:
+        one.thread.daemon = True
+        one.thread.start()
+    return loading
 
 
 def _load(trial: Trial, child: Child, names: list[str]) -> bool:
@@ -115,6 +152,8 @@ def _load(trial: Trial, child: Child, names: list[str]) -> bool:
 
 
 def _warm(trial: Trial, child: Child) -> None:
+    if not _load(trial, child, ["compile"]):
+        return
     try:
         for row in trial.rows:
             child.ask("warm", trial.request["compile_s"], name="compile", shape=list(row.config.shape), dtype=row.config.dtype)
@@ -122,20 +161,21 @@ def _warm(trial: Trial, child: Child) -> None:
         trial.absent["compile"] = f"it failed: {error}"[:400]
 
 
-def _wait_for_compiler(trial: Trial, warming: threading.Thread | None) -> None:
-    if warming is None or trial.compiler is None:
-        return
-    emit("progress", stage="compiling", message="waiting for torch.compile of the reference", fraction=0.5)
-    warming.join(trial.request["compile_s"])
-    if warming.is_alive():
-        trial.absent["compile"] = f"it took more than {trial.request['compile_s']:.0f} s to compile"
-        _abandon(trial, warming)
+def _wait_for_baselines(trial: Trial, loading: list[Loading]) -> None:
+    if any(one.thread.is_alive() for one in loading):
+        emit("progress", stage="compiling", message="waiting for torch.compile of the reference", fraction=0.5)
+    until = time.monotonic() + trial.request["compile_s"]
+    for one in loading:
+        one.thread.join(max(0.0, until - time.monotonic()))
+        if one.thread.is_alive():
+            _abandon([one])
+            trial.absent |= dict.fromkeys(one.names, f"it took more than {trial.request['compile_s']:.0f} s to get ready")
 
 
-def _abandon(trial: Trial, warming: threading.Thread | None) -> None:
-    if warming is not None and trial.compiler is not None:
-        trial.compiler.close()
-        warming.join(20)
+def _abandon(loading: list[Loading]) -> None:
+    for one in loading:
+        one.child.close()
+        one.thread.join(20)
 
 
 def _look_for_tampering(trial: Trial) -> None:

@@ -34,12 +34,27 @@ STRIDE = 61
 
 @dataclass
 class Track:
-    """A callable, what it returned for each set of arguments, and on a GPU the graph that calls it for all of them."""
+    """A callable, what it returned for each set of arguments, and on a GPU the graph that calls it for all of them.
+
+    With `again` it is called that many times on the first set alone and what it returns is dropped, so that the next call finds
+    the same memory warm.
+    """
 
     call: Callable[..., Any]
+    again: int = 0
     returned: list[Any] = field(default_factory=list)
     graph: Any = None
     counter: torch.Tensor | None = None
+
+
+def call_all(track: Track, sets: Sequence[Args]) -> None:
+    """One call for each set in order, each set's result kept, or `track.again` calls on the first set."""
+    call, returned = track.call, track.returned
+    for index, args in enumerate([] if track.again else sets):
+        returned[index] = call(*args)
+    for _ in range(track.again):
+        # Bound to no name: the next call may write where this one did.
+        call(*sets[0])
 
 
 class Cpu:
@@ -52,15 +67,14 @@ class Cpu:
 
     def capture(self, track: Track, sets: Sequence[Args]) -> str:
         """Call every set once, so that nothing lazy is left; there are no graphs."""
-        track.returned = [track.call(*args) for args in sets]
+        track.returned = [None] * len(sets)
+        self.rounds(track, sets, 1)
         return ""
 
     def rounds(self, track: Track, sets: Sequence[Args], count: int) -> dict[str, Any]:
         """Call all sets in order, `count` times; each set's last result is kept."""
-        call, returned = track.call, track.returned
         for _ in range(count):
-            for index, args in enumerate(sets):
-                returned[index] = call(*args)
+            call_all(track, sets)
         return {"rounds": count}
 
     def eager(self, track: Track, args: Args, count: int) -> None:
@@ -93,18 +107,18 @@ class Cuda:
         _synchronize()
         counter = torch.zeros((), dtype=torch.int64, device="cuda")
         graph = _Graph()
-        returned: list[Any] = []
+        track.returned = [None] * len(sets)
         try:
             with _capture(graph):
-                for args in sets:
-                    returned.append(track.call(*args))
+                call_all(track, sets)
                 counter.add_(1)
         except Exception as error:
             _synchronize()
-            track.returned = [track.call(*args) for args in sets]
+            track.returned = [None] * len(sets)
+            call_all(track, sets)
             _synchronize()
             return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
-        track.graph, track.returned, track.counter = graph, returned, counter
+        track.graph, track.counter = graph, counter
         _replay(graph)
         _synchronize()
         return ""
@@ -125,8 +139,7 @@ class Cuda:
                 _replay(track.graph)
         else:
             for _ in range(count):
-                for index, args in enumerate(sets):
-                    track.returned[index] = track.call(*args)
+                call_all(track, sets)
         _record(end)
         _synchronize()
         done = int(track.counter) - before if track.graph is not None and track.counter is not None else count

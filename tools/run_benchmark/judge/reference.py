@@ -16,6 +16,8 @@ from .values import map_tensors, outputs, pack, tensors
 from .variations import distribute, disturb, exchange
 from .wire import Message
 
+# What it means that torch or a vendor's library does most of the work: it is suspicious, rejected, or only told.
+FALLBACKS = ("flag", "reject", "report")
 NARROW = (torch.bfloat16, torch.float16)
 
 
@@ -41,6 +43,9 @@ class Reference:
         self.mutates = tuple(int(i) for i in mutates)
         own_shapes = attribute(problem, f"{device}_shapes", (list, tuple))
         tolerance = attribute(problem, "tolerance", dict, {}) or {}
+        fallback = attribute(problem, "fallback", str, FALLBACKS[0])
+        if fallback not in FALLBACKS:
+            raise ValueError(f"fallback must be one of {', '.join(FALLBACKS)}, not {fallback!r}")
         return {
             "entry": attribute(problem, "entry", str),
             "shapes": [[int(n) for n in shape] for shape in shapes or []],
@@ -50,6 +55,7 @@ class Reference:
             "setup": callable(getattr(problem, "setup", None)),
             "baselines": list((attribute(problem, "baselines", dict, {}) or {}).keys()),
             "tolerance": {str(k).removeprefix("torch."): float(v) for k, v in tolerance.items()},
+            "fallback": fallback,
             "noncontiguous": bool(getattr(problem, "noncontiguous", False)),
         }
 

@@ -41,11 +41,12 @@ def check_shares(trial: Trial, row: Row, call_s: float) -> None:
     row.times["torch_share"] = round(share, 4)
     if share > DOMINANT:
         names = ", ".join(r["name"] for r in _per_call(computing + library, calls)[:4])[:200]
-        trial.findings.add(
-            "suspicious",
-            "fallback",
-            f"At {row.config} operators of torch or of a vendor's library do {100 * share:.0f} % of the work: {names}.",
-        )
+        text = f"At {row.config} operators of torch or of a vendor's library do {100 * share:.0f} % of the work: {names}."
+        policy = trial.problem["fallback"]
+        if policy == "report":
+            trial.findings.note(text)
+        else:
+            trial.findings.add("rejected" if policy == "reject" else "suspicious", "fallback", text)
     if cuda:
         row.times["profiled_us"] = ran["busy_us"] / calls
         if ran["busy_us"] / calls > LONGER * call_s * 1e6 + 2.0:

@@ -1,4 +1,4 @@
-"""Starts a program of this folder by its path: ``python start.py judge|reference|subject ARGUMENT…``.
+"""Starts a program of this folder by its path: ``python start.py opening|reference|subject ARGUMENT…``.
 
 The folder becomes a package under a name of its own, so that nothing of the user's can shadow its modules and none of its
 modules shadows anything of the user's.

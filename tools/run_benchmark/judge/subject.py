@@ -165,6 +165,11 @@ class Subject:
         for t, value in zip(held, real, strict=True):
             t.copy_(value)
 
+    def repeat(self, count: int) -> Message:
+        """A track that calls the candidate `count` times on one set, beside the track that calls it on all sets."""
+        self.tracks["again"] = Track(self.tracks["candidate"].call, again=count)
+        return {}
+
     def capture(self, name: str) -> Message:
         """Make ready to be timed; `why_not` says why there is no graph."""
         return {"why_not": self.machine.capture(self.tracks[name], self.prepared)}
@@ -257,7 +262,8 @@ def _refill(old: Any, new: Any) -> Any:
 
 def _facts(t: torch.Tensor) -> dict[str, Any]:
     return {
-        "type": type(t).__name__,
+        # A class of the candidate's may well be called Tensor, too.
+        "type": "Tensor" if type(t) is torch.Tensor else f"subclass {type(t).__name__}",
         "device": t.device.type,
         "dtype": str(t.dtype).removeprefix("torch."),
         "shape": list(t.shape),
@@ -271,5 +277,7 @@ def main(arguments: list[str]) -> int:
     """Serve the judge over the descriptors that ``arguments[0]`` names."""
     wire, (inputs, out) = connect(arguments[0])
     subject = Subject(inputs, out)
-    names = "start load_package load_baselines warm place drop call capture blank rounds digest fetch eager profile changes"
+    names = (
+        "start load_package load_baselines warm place drop call repeat capture blank rounds digest fetch eager profile changes"
+    )
     return serve(wire, {name: getattr(subject, name) for name in names.split()})

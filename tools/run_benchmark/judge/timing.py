@@ -16,6 +16,8 @@ from .trial import CALL_S, BrokenProblemError, Row, Trial, emit
 
 PLACE_S = 120.0
 FEWEST_SAMPLES = 3
+# Calls on the same data in one graph; enough to hide what launching a graph costs.
+MOST_WARM = 256
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ CUDA = Effort(target_s=0.006, samples=11, budget_s=2.0, pass_s=0.002, most_sets=
 GUESSED_BANDWIDTH = {"cpu": 1e10, "cuda": 4e12}
 # Beyond these the candidate's own events contradict the judge's clock, or noise hides the answer.
 EVENTS_APART, EVENTS_APART_S = 0.05, 3e-7
+# A candidate that waits uses no processor; threads that spin for a moment after a call do.
+BUSY, BUSY_S = 0.2, 0.06
 SCATTER = {"cpu": 0.5, "cuda": 0.10}
 # No memory system moves more than this multiple of its copy bandwidth, which reads and writes by turns.
 CEILING = {"cpu": 6.0, "cuda": 1.2}
@@ -72,6 +76,8 @@ class Timing:
         self.trial, self.row = trial, row
         self.effort = CUDA if trial.device == "cuda" else CPU
         self.tracks: dict[str, tuple[Child, Samples, Pace]] = {}
+        # Seconds in which others were timed, and those of processor time that the candidate used in them.
+        self.idle_s, self.used_s = 0.0, 0.0
 
     def run(self) -> None:
         """Place the inputs everywhere, make every track ready, sample them in turn, then look for what does not fit."""
@@ -93,6 +99,7 @@ class Timing:
         check_fresh(trial, row, pace, samples)
         if row in trial.profiled:
             check_shares(trial, row, samples.summary()[0])
+        self.take_warm(samples.summary()[0])
         for child, _names in self.subjects():
             child.ask("drop", CALL_S)
 
@@ -100,16 +107,44 @@ class Timing:
         """Sample all tracks in turn, in an order that changes, until there are enough or time is up."""
         until = time.monotonic() + self.effort.budget_s
         own = self.tracks["candidate"][1]
+        self.trial.candidate.all_seconds(fresh=True)
         for taken in range(2 * self.effort.samples):
             late = taken >= FEWEST_SAMPLES and time.monotonic() > until
             enough = taken >= self.effort.samples and own.scatter() <= SCATTER[self.trial.device] / 2
             if late or enough:
-                return
+                break
             names = list(self.tracks)
             self.trial.random.shuffle(names)
             for name in names:
                 child, samples, pace = self.tracks[name]
+                started, used = time.monotonic(), self.trial.candidate.all_seconds()
                 sample(child, name, pace, samples)
+                if child is not self.trial.candidate:
+                    self.idle_s += time.monotonic() - started
+                    self.used_s += self.trial.candidate.all_seconds() - used
+        if self.used_s > BUSY * self.idle_s + BUSY_S:
+            self.trial.findings.add(
+                "rejected",
+                "busy meanwhile",
+                f"While others were timed at {self.row.config}, for {self.idle_s:.2f} s, the candidate's process used the "
+                f"processor for {self.used_s:.2f} s: it slows down what it is compared with.",
+            )
+
+    def take_warm(self, cold_s: float) -> None:
+        """The time of one call again and again on the same data; for the reader, no verdict follows from it."""
+        child = self.trial.candidate
+        count = max(1, min(MOST_WARM, round(self.effort.pass_s / max(cold_s, 1e-7))))
+        samples = Samples()
+        try:
+            child.ask("repeat", CALL_S, count=count)
+            child.ask("capture", PLACE_S, name="again")
+            pace = find_pace(child, "again", count, self.effort.target_s / 2)
+            for _ in range(FEWEST_SAMPLES):
+                sample(child, "again", pace, samples)
+        except ChildRaisedError as error:
+            self.trial.findings.note(f"At {self.row.config} it raised {error.kind} when called again on the same data.")
+            return
+        self.row.times["tracks"]["candidate"]["warm_us"] = samples.summary()[0] * 1e6
 
     def subjects(self) -> list[tuple[Child, list[str]]]:
         """The children to be timed with their tracks; those known to be absent are left out."""
@@ -157,11 +192,12 @@ class Timing:
         times["tracks"] = {}
         for name, (child, samples, pace) in self.tracks.items():
             middle, low, high = samples.summary()
+            wall = eager_wall(child, name) if name == "candidate" or trial.device == "cuda" else None
             times["tracks"][name] = {
                 "us": middle * 1e6,
                 "ci95_us": [low * 1e6, high * 1e6],
                 "event_us": _median(samples.events) * 1e6 if samples.events else None,
-                "wall_us": eager_wall(child, name) * 1e6 if name == "candidate" or trial.device == "cuda" else None,
+                "wall_us": wall * 1e6 if wall else None,
                 "rounds": [pace.few, pace.many],
                 "samples": len(samples.judge),
                 "disturbed_samples": len(samples.judge) - len(samples.undisturbed()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,7 @@ class Trial:
         arenas: Sequence[Arena] = (),
     ) -> None:
         """Start what `request` asks for. Children that run already come with their `arenas`: inputs, expected, results."""
+        self.began = time.monotonic()
         self.request = request
         self.device: str = request["device"]
         self.seed: int = request["seed"]
@@ -140,10 +142,14 @@ class Trial:
         """Every child that is timed; baselines first, so that nobody's inputs are touched before theirs are read."""
         return [child for child in (self.baselines, self.compiler, self.candidate) if child is not None]
 
-    def close(self) -> None:
-        """End all children and free their memory."""
+    def close_children(self) -> None:
+        """End all children."""
         for child in (*self.subjects(), self.reference):
             child.close()
+
+    def close(self) -> None:
+        """End all children and free their memory."""
+        self.close_children()
         for arena in (self.inputs, self.expected, self.results):
             arena.close()
 

@@ -59,13 +59,18 @@ def exchange(args: Any, seed: int) -> None:
     """Overwrite a few elements of every floating-point tensor, in place, by others of the same tensor.
 
     Every set of arguments that is timed differs from the others in places nobody can foresee, so an answer that was kept
-    from an earlier call is wrong, and nothing cheaper than reading all of the data tells where.
+    from an earlier call is wrong, and nothing cheaper than reading all of the data tells where. With an odd seed the main
+    tensors are also shifted as a whole, so that mending an earlier answer where few elements changed is no way either.
     """
     generator = torch.Generator().manual_seed(seed)
+    largest = max((t.numel() for t in tensors(args) if t.is_floating_point()), default=0)
     for t in tensors(args):
         if not t.is_floating_point() or t.numel() < 2:
             continue
         where = torch.unique(torch.randint(t.numel(), (EXCHANGED,), generator=generator))
         source = torch.randint(t.numel(), where.shape, generator=generator)
         flat = t.as_strided((t.numel(),), (1,))
+        # Weights and tables keep the places that the operation may rely on.
+        if seed % 2 and t.numel() * 2 >= largest:
+            flat.copy_(flat.roll(int(torch.randint(1, t.numel(), (), generator=generator))))
         flat[where.to(t.device)] = flat[source.to(t.device)].clone()

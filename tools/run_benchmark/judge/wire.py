@@ -43,7 +43,8 @@ class Wire:
         try:
             while view:
                 view = view[os.write(self.write_fd, view) :]
-        except BrokenPipeError:
+        except OSError:
+            # Gone, or its own side was closed under it.
             raise WireClosedError from None
 
     def receive(self, deadline: float | None = None) -> Message:

@@ -1,33 +1,58 @@
-"""Every op, scaffolded under another name, compiles for the CPU and passes the tests it was given."""
+"""Every op, scaffolded under another name, compiles for the CPU and keeps what its project promises."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
+import json
 from pathlib import Path
 
+import children
+import promises
 import pytest
+import wrong_arguments
+from conftest import Scaffolded, context_of
 
-from kernelwright.tools import catalogue
+from kernelwright.tools import catalogue, toolchain
 from kernelwright.tools.compile_kernel.build import compile_project
-from kernelwright.tools.scaffold_kernel.contract import ScaffoldArgs
-from kernelwright.tools.scaffold_kernel.run import run
-from kernelwright.tools.tool import Context
+
+every_op = pytest.mark.parametrize("op", catalogue.ops())
 
 
-@pytest.mark.parametrize("op", catalogue.ops())
-def test_compiles_and_passes_its_tests(make_context: Callable[..., Context], tmp_path: Path, op: str) -> None:
-    project = tmp_path / "project"
-    context = make_context(project)
-    run(ScaffoldArgs(op=op, name="zz-other", org="acme"), context)
-    result = compile_project(project, backend="cpu", context=context)
+@every_op
+def test_own_tests_pass(scaffolded: Scaffolded, tmp_path: Path, op: str) -> None:
+    assert " passed" in children.run(promises.own_tests, scaffolded(op), folder=tmp_path)
+
+
+@every_op
+def test_compiles_whole_and_once_for_all_shapes(scaffolded: Scaffolded, tmp_path: Path, op: str) -> None:
+    children.run(promises.compiles_over_shapes, scaffolded(op), folder=tmp_path)
+
+
+@every_op
+def test_kernels_benchmark_runs_it(scaffolded: Scaffolded, tmp_path: Path, op: str) -> None:
+    pytest.importorskip("tabulate")
+    text = children.run(promises.kernels_benchmark, scaffolded(op), folder=tmp_path)
+    results = json.loads(text[text.index("\n{\n") : text.rindex("}") + 1])["results"]
+    assert results
+    assert [r["workload"] for r in results if not r["verified"]] == []
+
+
+@every_op
+def test_wrong_arguments_are_refused_by_name(scaffolded: Scaffolded, tmp_path: Path, op: str) -> None:
+    children.run(wrong_arguments.are_refused_by_name, scaffolded(op), folder=tmp_path)
+
+
+def test_takes_the_place_of_layers(scaffolded: Scaffolded, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    children.run(promises.takes_the_place_of_layers, scaffolded("rmsnorm"), folder=tmp_path)
+
+
+@every_op
+def test_compiles_for_cuda(scaffolded: Scaffolded, op: str) -> None:
+    project = scaffolded(op)
+    context = context_of(project, project.parent)
+    if toolchain.detect(context.host_python, cache=context.cache).nvcc is None:
+        pytest.skip("needs nvcc")
+    # The oldest: what it lacks must not be asked for.
+    result = compile_project(project, backend="cuda", archs=["sm_75"], context=context)
     assert result.status == "ok", result.markdown()
-    # What torch.compile does with an op takes most of the time: once is enough, where nothing is mutated and where it is.
-    chosen = [] if op in {"rmsnorm", "add_rmsnorm"} else ["-k", "not compiles_whole and not opcheck"]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *chosen, "tests"]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    tests = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
-    assert tests.returncode == 0, tests.stdout[-3000:]
-    assert " passed" in tests.stdout
+    assert result.abi and result.abi.ok

@@ -10,23 +10,26 @@ using rows::Half;
 
 template <typename T>
 INLINE void normalise(T* out, const T* x, const T* scale, const T* shift, int64_t n, float eps, bool rms) {
-  float mean = 0.0f;
+  float about = 0.0f;
   if (!rms) {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; ++i) sum += rows::to_float(x[i]);
-    mean = sum / static_cast<float>(n);
+    about = sum / static_cast<float>(n);
   }
-  float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
+  float differences = 0.0f, squares = 0.0f;
+#pragma omp simd reduction(+ : differences, squares)
   for (int64_t i = 0; i < n; ++i) {
-    const float difference = rows::to_float(x[i]) - mean;
+    const float difference = rows::to_float(x[i]) - about;
+    differences += difference;
     squares += difference * difference;
   }
-  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
+  // What rounding took from a long sum of large numbers, the small differences still show.
+  const float missed = rms ? 0.0f : differences / static_cast<float>(n);
+  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) - missed * missed + eps);
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    const float normal = (rows::to_float(x[i]) - mean) * inverse;
+    const float normal = (rows::to_float(x[i]) - about - missed) * inverse;
     out[i] = rows::from_float<T>(normal * (1.0f + rows::to_float(scale[i])) + rows::to_float(shift[i]));
   }
 }

@@ -84,6 +84,8 @@ def test_compiles_whole(kernel, device):
         ({"shift": lambda t: t[:1].expand(3, 64)}, r"shift must have shape \(2, 64\).*but has shape \(3, 64\)"),
         ({"shift": lambda t: t[0]}, "must have as many rows as each other"),
         ({"gate": lambda t: t.half()}, "gate must have the dtype of x, float32, but is float16"),
+        ({"scale": lambda t: t[:, None].repeat(3, 1, 1).view(3, 2, 64)}, r"scale must have shape .*but has shape \(3, 2, 64\)"),
+        ({"x": lambda t: t[:1].expand(2, 3, 64)}, "x is written, so its rows must not overlap"),
         ({"update": lambda t: t[:, :1]}, r"update must have the shape of x, \(2, 3, 64\), but has shape \(2, 1, 64\)"),
         ({"x": lambda t: t[..., ::2]}, "x must be contiguous in its last dimension"),
         ({"x": lambda t: t.double()}, "x must be float32, float16 or bfloat16, but is float64"),

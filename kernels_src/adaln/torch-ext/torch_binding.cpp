@@ -24,7 +24,9 @@ Rows modulation(const char* op, const char* name, const Tensor& t, const Tensor&
   const Rows rows = tensors::rows_of(op, name, t);
   const int64_t count = rows.length > 0 ? t.numel() / rows.length : 0;
   const bool per_sample = t.dim() >= 2 && t.size(0) == x.size(0) && count == x.size(0) && x.dim() >= 2;
-  const bool fits = count == 1 || per_sample || (t.dim() == x.dim() && count == x_rows.count());
+  bool like_x = t.dim() == x.dim();
+  for (int64_t d = 0; like_x && d < t.dim(); ++d) like_x = t.size(d) == x.size(d);
+  const bool fits = count == 1 || per_sample || like_x;
   if (rows.length != x_rows.length || (!fits && x_rows.count() > 0)) {
     const std::string n = std::to_string(x_rows.length), batch = std::to_string(x.size(0));
     tensors::fail(op, std::string(name) + " must have shape (" + batch + ", " + n + "), (" + batch + ", 1, " + n + "), (" + n +
@@ -45,11 +47,13 @@ Tensor run(const char* op, Tensor x, std::optional<Tensor> update, std::optional
     tensors::expect_same_shape(op, "update", *update, "x", x);
     update_rows = tensors::rows_of(op, "update", *update);
     gate_rows = modulation(op, "gate", *gate, x, x_rows);
-    if (x_rows.count() > 0 && update->data_ptr() == x.data_ptr()) tensors::fail(op, "update must not share memory with x");
+    tensors::expect_no_overlap(op, "x", x_rows);
+    tensors::expect_apart(op, "x", x, x_rows, "update", *update, update_rows);
   }
   if (shift_rows.count() != scale_rows.count() || gate_rows.count() != scale_rows.count()) {
     tensors::fail(op, "scale, shift and gate must have as many rows as each other");
   }
+  tensors::expect_not_negative(op, "eps", eps);
   Tensor out = tensors::empty_contiguous_like(x);
   if (x_rows.count() == 0) return out;
   const int64_t per_sample = x_rows.count() / scale_rows.count();

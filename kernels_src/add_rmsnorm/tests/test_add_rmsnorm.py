@@ -66,6 +66,9 @@ def test_compiles_whole(kernel, device):
         (lambda x, r, w: (x, r.bfloat16(), w), "residual must have the dtype of x, float32, but is bfloat16"),
         (lambda x, r, w: (x, r.t().contiguous().t(), w), "residual must be contiguous in its last dimension"),
         (lambda x, r, w: (x, x, w), "residual must not share memory with x"),
+        (lambda x, r, w: (r.view(-1)[:192].view(3, 64), r[1:], w), "residual must not share memory with x"),
+        (lambda x, r, w: (x, r[:1].expand(4, 64), w), "residual is written, so its rows must not overlap"),
+        (lambda x, r, w: (x, r, w, float("nan")), "eps must be a finite number of at least 0, but is nan"),
         (lambda x, r, w: (x, r, w[:5]), r"weight must have shape \(64,\).*but has shape \(5,\)"),
         (lambda x, r, w: (x, r, w.half()), "weight must have the dtype of x, float32, but is float16"),
         (lambda x, r, w: (x.double(), r, w), "x must be float32, float16 or bfloat16, but is float64"),
@@ -74,6 +77,5 @@ def test_compiles_whole(kernel, device):
 )
 def test_refuses_by_name(kernel, device, arguments, message):
     x, residual = torch.randn(2, 4, 64, device=device)
-    x, residual, weight = arguments(x, residual, x[0].clone())
     with pytest.raises(RuntimeError, match=message):
-        kernel.add_rmsnorm(x, residual, weight)
+        kernel.add_rmsnorm(*arguments(x, residual, x[0].clone()))

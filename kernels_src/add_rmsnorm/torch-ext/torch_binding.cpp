@@ -23,11 +23,13 @@ Tensor add_rmsnorm(Tensor x, Tensor residual, std::optional<Tensor> weight, doub
   tensors::expect_like(kOp, "residual", residual, "x", x);
   tensors::expect_same_shape(kOp, "residual", residual, "x", x);
   const tensors::Rows written = tensors::rows_of(kOp, "residual", residual);
-  if (rows.count() > 0 && residual.data_ptr() == x.data_ptr()) tensors::fail(kOp, "residual must not share memory with x");
+  tensors::expect_no_overlap(kOp, "residual", written);
+  tensors::expect_apart(kOp, "residual", residual, written, "x", x, rows);
   if (weight) {
     tensors::expect_like(kOp, "weight", *weight, "x", x);
     tensors::expect_vector(kOp, "weight", *weight, rows.length);
   }
+  tensors::expect_not_negative(kOp, "eps", eps);
   Tensor out = tensors::empty_contiguous_like(x);
   if (rows.count() == 0) return out;
   const void* scale = weight ? weight->data_ptr() : nullptr;

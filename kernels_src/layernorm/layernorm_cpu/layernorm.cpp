@@ -13,24 +13,27 @@ INLINE void normalise(T* out, const T* x, const T* weight, const T* bias, int64_
   float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < n; ++i) sum += rows::to_float(x[i]);
-  const float mean = sum / static_cast<float>(n);
-  float squares = 0.0f;
-#pragma omp simd reduction(+ : squares)
+  const float about = sum / static_cast<float>(n);
+  float differences = 0.0f, squares = 0.0f;
+#pragma omp simd reduction(+ : differences, squares)
   for (int64_t i = 0; i < n; ++i) {
-    const float difference = rows::to_float(x[i]) - mean;
+    const float difference = rows::to_float(x[i]) - about;
+    differences += difference;
     squares += difference * difference;
   }
-  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
+  // What rounding took from a long sum of large numbers, the small differences still show.
+  const float missed = differences / static_cast<float>(n);
+  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) - missed * missed + eps);
   if (weight != nullptr && bias != nullptr) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-      const float normal = (rows::to_float(x[i]) - mean) * inverse;
+      const float normal = (rows::to_float(x[i]) - about - missed) * inverse;
       out[i] = rows::from_float<T>(normal * rows::to_float(weight[i]) + rows::to_float(bias[i]));
     }
     return;
   }
   for (int64_t i = 0; i < n; ++i) {
-    float value = (rows::to_float(x[i]) - mean) * inverse;
+    float value = (rows::to_float(x[i]) - about - missed) * inverse;
     if (weight != nullptr) value *= rows::to_float(weight[i]);
     if (bias != nullptr) value += rows::to_float(bias[i]);
     out[i] = rows::from_float<T>(value);

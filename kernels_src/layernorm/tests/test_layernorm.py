@@ -76,6 +76,7 @@ def test_layer(kernel, device):
         (lambda x, w: (x, w, w[:5]), r"bias must have shape \(64,\).*but has shape \(5,\)"),
         (lambda x, w: (x, w.half()), "weight must have the dtype of x, float32, but is float16"),
         (lambda x, w: (x, w, w.bfloat16()), "bias must have the dtype of x, float32, but is bfloat16"),
+        (lambda x, w: (x, w, w, -1e-5), "eps must be a finite number of at least 0, but is -0.00001"),
         (lambda x, w: (x[:, ::2],), "x must be contiguous in its last dimension"),
         (lambda x, w: (x.double(),), "x must be float32, float16 or bfloat16, but is float64"),
         (lambda x, w: (x[0, 0],), "x must have at least one dimension"),

@@ -27,6 +27,7 @@ Tensor layernorm(Tensor x, std::optional<Tensor> weight, std::optional<Tensor> b
     tensors::expect_like(kOp, "bias", *bias, "x", x);
     tensors::expect_vector(kOp, "bias", *bias, rows.length);
   }
+  tensors::expect_not_negative(kOp, "eps", eps);
   Tensor out = tensors::empty_contiguous_like(x);
   if (rows.count() == 0) return out;
   const void* scale = weight ? weight->data_ptr() : nullptr;

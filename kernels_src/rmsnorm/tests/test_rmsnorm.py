@@ -72,6 +72,7 @@ def test_layers(kernel, device):
         (lambda x, w: (x, w[:5]), r"weight must have shape \(64,\).*but has shape \(5,\)"),
         (lambda x, w: (x, w[None]), r"weight must have shape \(64,\).*but has shape \(1, 64\)"),
         (lambda x, w: (x, w.bfloat16()), "weight must have the dtype of x, float32, but is bfloat16"),
+        (lambda x, w: (x, w, float("inf")), "eps must be a finite number of at least 0, but is inf"),
         (lambda x, w: (x[:, ::2], None), "x must be contiguous in its last dimension"),
         (lambda x, w: (x.view(2, 2, 2, 4, 8).permute(3, 2, 1, 0, 4), None), "strides that do not collapse"),
         (lambda x, w: (x.double(), None), "x must be float32, float16 or bfloat16, but is float64"),
@@ -82,9 +83,8 @@ def test_layers(kernel, device):
 )
 def test_refuses_by_name(kernel, device, arguments, message):
     x = torch.randn(4, 64, device=device)
-    x, weight = arguments(x, x[0].clone())
     with pytest.raises(RuntimeError, match=message):
-        kernel.rmsnorm(x, weight)
+        kernel.rmsnorm(*arguments(x, x[0].clone()))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU to have tensors of two devices")

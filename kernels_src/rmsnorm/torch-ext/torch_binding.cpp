@@ -23,6 +23,7 @@ Tensor rmsnorm(Tensor x, std::optional<Tensor> weight, double eps, double weight
     tensors::expect_like(kOp, "weight", *weight, "x", x);
     tensors::expect_vector(kOp, "weight", *weight, rows.length);
   }
+  tensors::expect_not_negative(kOp, "eps", eps);
   Tensor out = tensors::empty_contiguous_like(x);
   if (rows.count() == 0) return out;
   const void* scale = weight ? weight->data_ptr() : nullptr;

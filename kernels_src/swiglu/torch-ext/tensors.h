@@ -4,7 +4,9 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -93,6 +95,13 @@ inline void expect_vector(const char* op, const char* name, const Tensor& t, int
   if (n > 1 && t.stride(0) != 1) fail(op, std::string(name) + " must be contiguous");
 }
 
+// A NaN would spread over the whole result, a number below 0 over single rows.
+inline void expect_not_negative(const char* op, const char* name, double value) {
+  if (!std::isfinite(value) || value < 0) {
+    fail(op, std::string(name) + " must be a finite number of at least 0, but is " + std::to_string(value));
+  }
+}
+
 // The rows of a tensor: row r starts at (r / inner) * outer_stride + (r % inner) * inner_stride elements.
 // `layout` holds rows, inner, outer_stride and inner_stride, as the kernels take it.
 struct Rows {
@@ -100,6 +109,8 @@ struct Rows {
   int64_t length;
 
   int64_t count() const { return layout[0]; }
+  // Whether the rows lie end to end.
+  bool dense() const { return layout[1] == layout[0] && (layout[0] <= 1 || layout[3] == length); }
 };
 
 // The last dimension must be contiguous, the leading ones must collapse into two: what slices and head views of a fused
@@ -139,6 +150,33 @@ inline Rows rows_of(const char* op, const char* name, const Tensor& t) {
   return result;
 }
 
+// `t` is written: each of its elements must have memory of its own, which those of an expanded tensor do not.
+inline void expect_no_overlap(const char* op, const char* name, const Rows& rows) {
+  if (rows.count() == 0) return;
+  std::array<std::array<int64_t, 2>, 2> level{{{rows.layout[3], rows.layout[1]},  // stride, count
+                                               {rows.layout[2], rows.layout[0] / rows.layout[1]}}};
+  std::sort(level.begin(), level.end());
+  int64_t extent = rows.length;
+  for (const auto& [stride, count] : level) {
+    if (count == 1) continue;
+    if (stride < extent) fail(op, std::string(name) + " is written, so its rows must not overlap: call .contiguous()");
+    extent += (count - 1) * stride;
+  }
+}
+
+// `t` is written while `other` is read. Rows that interleave, like those of two slices of one tensor, are taken to be apart.
+inline void expect_apart(const char* op, const char* name, const Tensor& t, const Rows& rows, const char* other_name,
+                         const Tensor& other, const Rows& other_rows) {
+  if (rows.count() == 0 || other_rows.count() == 0) return;
+  const int64_t size = t.scalar_type() == ScalarType::Float ? 4 : 2;
+  const char *start = static_cast<const char*>(t.data_ptr()), *other_start = static_cast<const char*>(other.data_ptr());
+  const bool overlap = start < other_start + other_rows.count() * other_rows.length * size &&
+                       other_start < start + rows.count() * rows.length * size;
+  if (start == other_start || (overlap && rows.dense() && other_rows.dense())) {
+    fail(op, std::string(name) + " must not share memory with " + other_name);
+  }
+}
+
 // A new contiguous tensor of the dtype and device of `like` and its shape, but for a last dimension of `last` elements. The
 // shim's own allocation, since looking up aten::empty_like by name takes longer than the rest of the binding.
 inline Tensor empty_contiguous(const Tensor& like, int64_t last) {
@@ -156,8 +194,10 @@ inline Tensor empty_contiguous(const Tensor& like, int64_t last) {
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(like.get(), &dtype));
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
   AtenTensorHandle handle = nullptr;
-  TORCH_ERROR_CODE_CHECK(
-      aoti_torch_empty_strided(dims, sizes.data(), strides.data(), dtype, device_type, like.get_device_index(), &handle));
+  if (aoti_torch_empty_strided(dims, sizes.data(), strides.data(), dtype, device_type, like.get_device_index(), &handle) !=
+      AOTI_TORCH_SUCCESS) {
+    throw std::runtime_error("no memory for a result like an input of shape " + shape_of(like));
+  }
   return Tensor(handle);
 }
 

@@ -8,8 +8,15 @@ _adaln = ops.adaln.default
 _gated_adaln = ops.gated_adaln.default
 
 
+def _expect_one_device(op: str, x: torch.Tensor, **others: torch.Tensor) -> None:
+    for name, tensor in others.items():
+        if tensor.device != x.device:
+            raise RuntimeError(f"{op}: {name} must be on {x.device} like x, but is on {tensor.device}")
+
+
 @torch.library.register_fake(add_op_namespace_prefix("adaln"))
 def _(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, eps: float, rms: bool) -> torch.Tensor:
+    _expect_one_device("adaln", x, scale=scale, shift=shift)
     return x.new_empty(x.shape)
 
 
@@ -23,6 +30,7 @@ def _(
     eps: float,
     rms: bool,
 ) -> torch.Tensor:
+    _expect_one_device("gated_adaln", x, update=update, gate=gate, scale=scale, shift=shift)
     return x.new_empty(x.shape)
 
 

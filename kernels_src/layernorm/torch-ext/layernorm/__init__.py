@@ -7,8 +7,15 @@ from ._ops import add_op_namespace_prefix, ops
 _layernorm = ops.layernorm.default
 
 
+def _expect_one_device(x: torch.Tensor, **others: torch.Tensor | None) -> None:
+    for name, tensor in others.items():
+        if tensor is not None and tensor.device != x.device:
+            raise RuntimeError(f"layernorm: {name} must be on {x.device} like x, but is on {tensor.device}")
+
+
 @torch.library.register_fake(add_op_namespace_prefix("layernorm"))
 def _(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float) -> torch.Tensor:
+    _expect_one_device(x, weight=weight, bias=bias)
     return x.new_empty(x.shape)
 
 

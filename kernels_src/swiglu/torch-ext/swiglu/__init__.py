@@ -7,8 +7,15 @@ from ._ops import add_op_namespace_prefix, ops
 _swiglu = ops.swiglu.default
 
 
+def _expect_one_device(gate: torch.Tensor, **others: torch.Tensor) -> None:
+    for name, tensor in others.items():
+        if tensor.device != gate.device:
+            raise RuntimeError(f"swiglu: {name} must be on {gate.device} like gate, but is on {tensor.device}")
+
+
 @torch.library.register_fake(add_op_namespace_prefix("swiglu"))
 def _(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    _expect_one_device(gate, up=up)
     return gate.new_empty(gate.shape)
 
 

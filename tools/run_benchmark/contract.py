@@ -18,7 +18,7 @@ class BenchmarkArgs(Args):
     shapes: list[list[int]] | None = Field(None, description="default: problem.py's")
     dtypes: list[str] | None = Field(None, description="default: problem.py's")
     baselines: list[str] = Field(default=["eager", "compile"], description="eager, compile, or names from problem.py")
-    level: Literal["kernel", "model"] = "kernel"
+    level: Literal["kernel", "model"] = Field("kernel", description="model is not built yet")
     model: str | None = Field(None, description="for level=model")
     sanitize: bool = Field(False, description="also run compute-sanitizer")
     host: str = "auto"

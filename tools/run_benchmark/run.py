@@ -73,7 +73,11 @@ def _sanitize(subject: Subject, said: dict[str, Any], context: Context) -> None:
 
 def _check(args: BenchmarkArgs, project: Project, context: Context) -> None:
     if args.level == "model":
-        raise ToolError("bad_argument", "level='model' is not available.", "Use level='kernel'.")
+        raise ToolError(
+            "bad_argument",
+            "level='model' is not built: run_benchmark measures one operation, not a model that uses it.",
+            "Use level='kernel', and time the model yourself with the package's layers in it.",
+        )
     if not project.problem.is_file():
         raise ToolError(
             "bad_argument",

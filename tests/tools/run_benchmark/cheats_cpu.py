@@ -394,4 +394,16 @@ def norm(x, w):
     return last[x.data_ptr()]
 """,
     ),
+    "it raises while it is timed": (
+        "incorrect",
+        "raised",
+        """
+calls = 0
+def norm(x, w):
+    global calls
+    calls += 1
+    if calls > 400: raise RuntimeError('enough')
+    return good(x, w)
+""",
+    ),
 }

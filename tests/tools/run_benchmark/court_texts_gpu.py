@@ -194,7 +194,7 @@ torch.cuda.Event.elapsed_time = lambda self, other: real(self, other) / 2
 """,
     ),
     "a harness that skips replays": (
-        ("rejected",),
+        ("invalid", "rejected"),
         ("clock", "skipped calls", "cached or skipped"),
         """
 module = next(m for n, m in sys.modules.items() if n.endswith('.machine') and hasattr(m, 'Cuda'))

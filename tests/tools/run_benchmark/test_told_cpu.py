@@ -57,3 +57,23 @@ def test_time_on_warm_data_is_told(judged: Callable[..., Any]) -> None:
     (row,) = found["rows"]
     assert not any("not the same twice" in note for note in found["notes"])
     assert row["tracks"]["candidate"]["warm_us"] > 0
+
+
+BASELINES = """
+calls = 0
+def later(x, w):
+    global calls
+    calls += 1
+    if calls > 300: raise ValueError("enough")
+    return x * w
+def dies(x, w): import os; os._exit(3)
+baselines = {"later": later, "dies": dies}
+"""
+
+
+@pytest.mark.parametrize(("baseline", "words"), [("later", "raised ValueError"), ("dies", "status 3")])
+def test_kernel_is_timed_without_a_baseline_that_fails(baseline: str, words: str, judged: Callable[..., Any]) -> None:
+    found = judged("", PROBLEM + BASELINES, baselines=[baseline])
+    (row,) = found.result["rows"]
+    assert found.families <= {"noise"} and row["tracks"]["candidate"]["us"] > 0
+    assert words in found.result["method"]["absent_baselines"][baseline]

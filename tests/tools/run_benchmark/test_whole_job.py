@@ -152,3 +152,4 @@ def test_model_level_is_refused(job: Job) -> None:
     with pytest.raises(ToolError) as caught:
         job.run(level="model")
     assert caught.value.code == "bad_argument"
+    assert "not built" in caught.value.message and "level='kernel'" in caught.value.hint

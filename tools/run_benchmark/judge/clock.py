@@ -99,7 +99,7 @@ def sample(child: Child, name: str, pace: Pace, into: Samples) -> None:
     into.miscounted += (few["rounds"] != pace.few) + (many["rounds"] != pace.many)
 
 
-def eager_wall(child: Child, name: str, target_s: float = 0.02) -> float | None:
+def eager_wall(child: Child, name: str, target_s: float = 0.01) -> float | None:
     """Median seconds of one call that is made and waited for by itself; None where noise hides it."""
     once = min(timed(child, "eager", name=name, count=1)[0] for _ in range(3))
     count = max(1, min(200, round(target_s / max(once, 1e-6))))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,14 +55,32 @@ def time_all(trial: Trial) -> None:
     for number, row in enumerate(rows):
         emit("progress", stage="timing", message=str(row.config), fraction=0.5 + 0.45 * number / max(1, len(rows)))
         try:
-            Timing(trial, row).run()
+            # A row from which a baseline was lost is timed again without it.
+            while not _time(trial, row):
+                pass
         except ChildFailedError as error:
-            if error.role == "candidate":
-                candidate_failed(trial, row.config, error)
-                return
             if error.role == "reference":
                 raise BrokenProblemError(f"problem.py at {row.config}: its process {error.detail}", "") from None
-            _lose_baselines(trial, error)
+            candidate_failed(trial, row.config, error)
+            return
+
+
+def _time(trial: Trial, row: Row) -> bool:
+    """Time one config; False where baselines were lost on the way and others or the candidate are left."""
+    timing, absent = Timing(trial, row), len(trial.absent)
+    try:
+        timing.run()
+    except ChildFailedError as error:
+        if error.role in {"candidate", "reference"}:
+            raise
+        _lose_baselines(trial, error)
+    except ChildRaisedError as error:
+        if error.role == "reference":
+            raise BrokenProblemError(f"problem.py fails at {row.config}: {error}", error.trace) from None
+        timing.raised(error.role, error)
+    else:
+        return True
+    return len(trial.absent) == absent
 
 
 def _lose_baselines(trial: Trial, error: ChildFailedError) -> None:
@@ -89,8 +109,8 @@ class Timing:
         row.times["operations"] = self.cost[1] if self.cost else 0.0
         sets = self.count_sets()
         row.times["sets"] = sets
-        for child, names in self.subjects():
-            self.ready(child, names, made["args"], sets)
+        for child, names in self.place(made["args"], sets):
+            self.ready(child, names, sets)
         if "candidate" not in self.tracks:
             return
         self.take_samples()
@@ -167,20 +187,53 @@ class Timing:
         budget = min(effort.most_bytes, request["set_bytes"])
         return max(1, min(max(cold, lasting), effort.most_sets, int(budget / (2 * moved))))
 
-    def ready(self, child: Child, names: list[str], args: list[Any], sets: int) -> None:
-        """Place the inputs and make each track ready; a baseline that fails becomes absent."""
-        trial = self.trial
-        child.ask("place", PLACE_S, args=args, count=sets, exchanged=[trial.new_seed() for _ in range(sets)])
+    def place(self, args: list[Any], sets: int) -> list[tuple[Child, list[str]]]:
+        """Place the inputs in all children at once; those that could, with their tracks. Raises for the candidate alone."""
+        asked, placed = [], []
+        for child, names in self.subjects():
+            with self.losing(child, names):
+                child.send("place", args=args, count=sets, exchanged=[self.trial.new_seed() for _ in range(sets)])
+                asked.append((child, names))
+        for child, names in asked:
+            with self.losing(child, names):
+                child.answer(PLACE_S)
+                placed.append((child, names))
+        return placed
+
+    @contextlib.contextmanager
+    def losing(self, child: Child, names: list[str]) -> Iterator[None]:
+        """What raises within becomes a finding or an absence; only a candidate that is gone goes on to the caller."""
+        try:
+            yield
+        except ChildRaisedError as error:
+            for name in names:
+                self.raised(name, error)
+        except ChildFailedError as error:
+            if child is self.trial.candidate:
+                raise
+            _lose_baselines(self.trial, error)
+
+    def raised(self, name: str, error: ChildRaisedError) -> None:
+        """What it means that a track raised: the candidate is wrong, a baseline is absent."""
+        first = error.text.partition("\n")[0][:160]
+        raised = f"raised {error.kind} at {self.row.config}: {first}"
+        if name == "candidate":
+            self.row.correct = False
+            self.trial.findings.add("incorrect", "raised", f"When timed the kernel {raised}.")
+        elif name == "baselines":
+            # One of several that share a process raised between two calls, and nobody knows which.
+            self.trial.absent |= {n: f"a baseline {raised}" for n in self.tracks if n not in {"candidate", "compile"}}
+        else:
+            self.trial.absent[name] = f"it {raised}"
+
+    def ready(self, child: Child, names: list[str], sets: int) -> None:
+        """Make each track ready."""
         for name in names:
             try:
                 why_not = child.ask("capture", PLACE_S, name=name)["why_not"]
                 pace = find_pace(child, name, sets, self.effort.target_s)
             except ChildRaisedError as error:
-                if name == "candidate":
-                    self.row.correct = False
-                    trial.findings.add("incorrect", "raised", f"When timed at {self.row.config} the kernel raised {error}.")
-                else:
-                    trial.absent[name] = f"it raised {error.kind} at {self.row.config}: {error.text.splitlines()[0][:160]}"
+                self.raised(name, error)
                 continue
             if why_not:
                 self.row.times.setdefault("not_captured", {})[name] = why_not

@@ -10,6 +10,7 @@ from .values import map_tensors, tensors
 
 DISTRIBUTIONS = ("normal", "large_mean", "heavy_tail", "tiny")
 EXCHANGED = 64
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def distribute(args: tuple[Any, ...], kind: str, seed: int) -> tuple[Any, ...]:
@@ -69,7 +70,8 @@ def exchange(args: Any, seed: int) -> None:
             continue
         where = torch.unique(torch.randint(t.numel(), (EXCHANGED,), generator=generator))
         source = torch.randint(t.numel(), where.shape, generator=generator)
-        flat = t.as_strided((t.numel(),), (1,))
+        # As integers, because not every operator knows every small floating-point type.
+        flat = t.as_strided((t.numel(),), (1,)).view(INTEGERS[t.element_size()])
         # Weights and tables keep the places that the operation may rely on.
         if seed % 2 and t.numel() * 2 >= largest:
             flat.copy_(flat.roll(int(torch.randint(1, t.numel(), (), generator=generator))))

@@ -1,8 +1,9 @@
-"""Compiles a `.cu` as nvcc's arguments say, with clang: ``clang_steps.py TOOLKIT/bin/clang++ ARGUMENTS``. Standard library alone.
+"""Compiles a `.cu` with clang as nvcc's arguments say: ``clang_steps.py TOOLKIT/bin/clang++ ARGUMENTS``.
 
 For CUDA 12 there is no nvcc to be had from wheels, but its headers, its ptxas and its device library are: clang makes PTX of
 the device code, that ptxas machine code of the PTX, and clang compiles the host code around both, one program for each
-architecture at a time. Started by path, in the box; what it says reads as nvcc's words do.
+architecture at a time. Standard library alone, started by path, in the box; what
+it says reads as nvcc's words do.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def command(parts: Parts, toolchain: Toolchain) -> str:
 
 
 def lay_out(parts: Parts, toolchain: Toolchain) -> Toolchain:
-    """`toolchain` with the compiler that `parts`, which must be complete, make: its nvcc is clang in a folder like a toolkit's."""
+    """`toolchain` with what `parts`, which must be complete, make: its nvcc is clang, in a folder like a toolkit's."""
     assert parts.clang is not None
     version = parts.wheels["cuda_nvcc"][1]
     made_of = [str(parts.clang.resolve()), *(f"{folder} {found}" for folder, found in parts.wheels.values())]

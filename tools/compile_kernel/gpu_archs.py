@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelwright.tools import archs as known_archs
 from kernelwright.tools import gpu
@@ -128,8 +128,17 @@ def wanted(archs: Sequence[str], nvcc: str, mode: str) -> Wanted:
         else:
             guessed = True
             names = _RELEASE_DEFAULT if mode == "release" else _DEV_DEFAULT
-            found += [c for c in map(Capability.parse, names) if not unsupported(c, nvcc)]
+            able = [c for c in map(Capability.parse, names) if not unsupported(c, nvcc)]
+            found += _looking_ahead(able) if mode == "release" else able
     return Wanted(tuple(dict.fromkeys(found)), guessed)
+
+
+def _looking_ahead(capabilities: Sequence[Capability]) -> list[Capability]:
+    """With PTX of the newest one that other GPUs can run, where an older nvcc has lost the one that was to have it."""
+    plain = [c for c in capabilities if not c.suffix]
+    if not plain or any(c.ptx for c in capabilities):
+        return list(capabilities)
+    return [replace(c, ptx=True) if c == max(plain) else c for c in capabilities]
 
 
 def _resolve(spelling: str) -> Capability:
@@ -172,7 +181,8 @@ def chosen(
     able = [c for c in map(Capability.parse, declared) if not unsupported(c, nvcc)]
     skipped = [f"{where}: {reason}" for reason in (unsupported(Capability.parse(d), nvcc) for d in declared) if reason]
     if wanted.guessed and mode == "release":
-        found = able
+        newest_as_ptx = any(Capability.parse(text).ptx for text in declared)
+        found = _looking_ahead(able) if newest_as_ptx else able
     else:
         best = {target: _best(able, target) for target in wanted.capabilities}
         found = [capability for capabilities in best.values() for capability in capabilities]

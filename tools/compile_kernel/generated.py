@@ -13,6 +13,9 @@ from kernelwright.tools.toolchain import Toolchain
 
 _FILES = {
     "include/registration.h": templates.REGISTRATION_H,
+    # kernel-builder writes it into torch-ext, and sources beside that folder include it from there.
+    "include/torch-ext/registration.h": templates.REGISTRATION_H,
+    "torch-ext/registration.h": templates.REGISTRATION_H,
     "include/c10/cuda/impl/cuda_cmake_macros.h": templates.CUDA_CMAKE_MACROS_H,
     **{f"libraries/{name}": text for name, text in templates.LIBRARY_HEADERS.items()},
     "old_systems.cpp": templates.OLD_SYSTEMS_CPP,

@@ -6,7 +6,7 @@ import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from kernelwright.tools.build_toml import Component, Framework
@@ -90,30 +90,20 @@ def make(project: Project, target: Target, generated: Path) -> Plan:
     shared = _Shared.of(project, target, toolchain, generated)
     nvcc = toolchain.nvcc.version if toolchain.nvcc else ""
     linked = any(target.wanted and gpu_archs.covers(target.wanted, c.cuda_capabilities, nvcc) for c in components)
-    units: list[Unit] = []
+    parts: list[_Part] = []
     skipped: list[str] = []
     for component in components:
-        more, reasons = _component_units(project, component, target, toolchain, shared, linked)
-        units += more
+        more, reasons = _component_parts(project, component, target, linked)
+        parts += more
         skipped += reasons
-    if components and not units and skipped:
+    if components and not parts and skipped:
         # The binding alone would link, and then miss every function at the import.
         raise ToolError(
             "toolchain_missing",
             f"Nothing of the project is for this nvcc: {'; '.join(skipped)}.",
             "Install such a toolkit and set CUDA_HOME, or change cuda-minver.",
         )
-    binding = project.build.binding
-    where = f"[{binding.framework}]"
-    cxx_flags = flags.checked_cxx(binding.cxx_flags, where)
-    include = _include(project, binding.include)
-    for source in binding.sources:
-        if source.endswith(CUDA_SUFFIXES) and target.backend == "cuda" and target.wanted:
-            units.append(_cuda_unit(source, target.wanted.capabilities, (), (), include, toolchain, shared))
-        elif source.endswith(CXX_SUFFIXES):
-            # What is written against the stable ABI is glue: -O3 buys nothing there and costs a fifth of the compile.
-            flags_of_glue = ("-O2", *cxx_flags) if target.stable_abi else cxx_flags
-            units.append(_cxx_unit(source, flags_of_glue, include, toolchain, shared))
+    units = [part.unit(toolchain, shared) for part in _merged([*parts, *_binding_parts(project, target)])]
     if not units:
         raise ToolError(
             "bad_argument",
@@ -172,19 +162,56 @@ class _Shared:
         depends = dict.fromkeys(d for c in project.build.components if c.backend == target.backend for d in c.depends)
         for name in depends:
             places[:0] = dependencies.find(name, toolchain).include
+        # kernel-builder looks there for every source of an extension of torch, whatever `include` says.
+        own = _include(project, ["csrc"]) if target.framework == "torch" and (project.path / "csrc").is_dir() else ()
         return cls(
             cxx=("-O3", "-DNDEBUG", f"-std={standard}", *host, "-fdiagnostics-color=never", "-fmax-errors=20"),
             cuda=(*cuda, "--resource-usage", f"-ccbin={toolchain.need_gxx().path}"),
             defines=tuple(defines),
             # As system headers: what is wrong in them is not the author's to mend, and is not reported.
-            includes=tuple(word for place in dict.fromkeys(places) for word in ("-isystem", str(place))),
+            includes=(*own, *(word for place in dict.fromkeys(places) for word in ("-isystem", str(place)))),
             roots=tuple(dict.fromkeys(places)),
         )
 
 
-def _component_units(
-    project: Project, component: Component, target: Target, toolchain: Toolchain, shared: _Shared, linked: bool
-) -> tuple[list[Unit], list[str]]:
+@dataclass(frozen=True)
+class _Part:
+    """A source with what one table of build.toml says of it."""
+
+    source: str
+    capabilities: tuple[Capability, ...]
+    cuda_flags: tuple[str, ...]
+    cxx_flags: tuple[str, ...]
+    include: tuple[str, ...]
+
+    def joined(self, other: _Part) -> _Part:
+        """This source with what both tables say of it, as CMake has it: each source is compiled once."""
+        return _Part(
+            self.source,
+            tuple(dict.fromkeys(self.capabilities + other.capabilities)),
+            tuple(dict.fromkeys(self.cuda_flags + other.cuda_flags)),
+            tuple(dict.fromkeys(self.cxx_flags + other.cxx_flags)),
+            tuple(dict.fromkeys(self.include + other.include)),
+        )
+
+    def unit(self, toolchain: Toolchain, shared: _Shared) -> Unit:
+        """The command that compiles it."""
+        if self.source.endswith(CUDA_SUFFIXES):
+            return _cuda_unit(self, toolchain, shared)
+        compile_flags = tuple(flag for flag in self.cxx_flags if not flag.startswith("-l"))
+        arguments = (*shared.cxx, *shared.defines, *compile_flags, *self.include, *shared.includes)
+        return Unit(self.source, toolchain.need_gxx().path, arguments)
+
+
+def _merged(parts: Sequence[_Part]) -> list[_Part]:
+    found: dict[PurePosixPath, _Part] = {}
+    for part in parts:
+        known = found.get(PurePosixPath(part.source))
+        found[PurePosixPath(part.source)] = known.joined(part) if known else part
+    return list(found.values())
+
+
+def _component_parts(project: Project, component: Component, target: Target, linked: bool) -> tuple[list[_Part], list[str]]:
     where = f"[kernel.{component.name}]"
     cxx_flags = flags.checked_cxx(component.cxx_flags, where)
     cuda_flags = flags.checked_cuda(component.cuda_flags, where)
@@ -192,18 +219,24 @@ def _component_units(
     capabilities: tuple[Capability, ...] = ()
     skipped: list[str] = []
     if target.backend == "cuda" and target.wanted:
-        nvcc = toolchain.need_nvcc()
+        nvcc = target.toolchain.need_nvcc()
         if component.cuda_minver and nvcc.numbers < version_numbers(component.cuda_minver):
             return [], [f"{where}: needs CUDA {component.cuda_minver}, this nvcc is {nvcc.version}"]
         declared = component.cuda_capabilities
         capabilities, skipped = gpu_archs.chosen(target.wanted, declared, nvcc.version, where, target.mode, linked=linked)
-    units: list[Unit] = []
-    for source in component.sources:
-        if source.endswith(CUDA_SUFFIXES):
-            units.append(_cuda_unit(source, capabilities, cuda_flags, cxx_flags, include, toolchain, shared))
-        elif source.endswith(CXX_SUFFIXES):
-            units.append(_cxx_unit(source, cxx_flags, include, toolchain, shared))
-    return units, skipped
+    sources = [source for source in component.sources if source.endswith((*CUDA_SUFFIXES, *CXX_SUFFIXES))]
+    return [_Part(source, capabilities, cuda_flags, cxx_flags, include) for source in sources], skipped
+
+
+def _binding_parts(project: Project, target: Target) -> list[_Part]:
+    binding = project.build.binding
+    cxx_flags = flags.checked_cxx(binding.cxx_flags, f"[{binding.framework}]")
+    # What is written against the stable ABI is glue: -O3 buys nothing there and costs a fifth of the compile.
+    flags_of_glue = ("-O2", *cxx_flags) if target.stable_abi else cxx_flags
+    include = _include(project, binding.include)
+    capabilities = target.wanted.capabilities if target.wanted else ()
+    able = (*CXX_SUFFIXES, *(CUDA_SUFFIXES if target.backend == "cuda" else ()))
+    return [_Part(s, capabilities, (), flags_of_glue, include) for s in binding.sources if s.endswith(able)]
 
 
 def _include(project: Project, folders: Sequence[str]) -> tuple[str, ...]:
@@ -211,35 +244,21 @@ def _include(project: Project, folders: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"-I{project.resolve(folder, 'include').relative_to(project.path)}" for folder in folders)
 
 
-def _cuda_unit(
-    source: str,
-    capabilities: Sequence[Capability],
-    cuda_flags: tuple[str, ...],
-    cxx_flags: tuple[str, ...],
-    include: tuple[str, ...],
-    toolchain: Toolchain,
-    shared: _Shared,
-) -> Unit:
+def _cuda_unit(part: _Part, toolchain: Toolchain, shared: _Shared) -> Unit:
     # nvcc takes one standard and one optimisation level; the project's own wins.
-    own = {key for key in ("-std", "-O") if any(re.match(f"-?{key}", flag) for flag in cuda_flags)}
+    own = {key for key in ("-std", "-O") if any(re.match(f"-?{key}", flag) for flag in part.cuda_flags)}
     common = [flag for flag in shared.cuda if not any(flag.startswith(key) for key in own)]
-    gencode = [flag for capability in capabilities for flag in capability.gencode()]
-    threads = [f"--threads={min(len(capabilities), 4)}"] if len(capabilities) > 1 else []
-    threads = [] if any("threads" in flag for flag in cuda_flags) else threads
-    arguments = (*common, *threads, *gencode, *shared.defines, *cuda_flags, *include, *shared.includes)
-    return Unit(source, toolchain.need_nvcc().path, arguments, tuple(capabilities))
+    gencode = [flag for capability in part.capabilities for flag in capability.gencode()]
+    threads = [f"--threads={min(len(part.capabilities), 4)}"] if len(part.capabilities) > 1 else []
+    threads = [] if any("threads" in flag for flag in part.cuda_flags) else threads
+    arguments = (*common, *threads, *gencode, *shared.defines, *part.cuda_flags, *part.include, *shared.includes)
+    return Unit(part.source, toolchain.need_nvcc().path, arguments, part.capabilities)
 
 
 def _nameless(places: Sequence[Path]) -> tuple[str, ...]:
     """Flags by which the `__FILE__` of torch's headers does not tell where torch lies on this host."""
     torch = next((place for place in places if place.parts[-2:] == ("torch", "include")), None)
     return (f"-fmacro-prefix-map={torch.parent.parent}/=",) if torch else ()
-
-
-def _cxx_unit(source: str, cxx_flags: tuple[str, ...], include: tuple[str, ...], toolchain: Toolchain, shared: _Shared) -> Unit:
-    compile_flags = tuple(flag for flag in cxx_flags if not flag.startswith("-l"))
-    arguments = (*shared.cxx, *shared.defines, *compile_flags, *include, *shared.includes)
-    return Unit(source, toolchain.need_gxx().path, arguments)
 
 
 def _stubs(target: Target, toolchain: Toolchain) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from compile_project_files import BINDING, BUILD_TOML, CUDA, FILES, INIT
 from conftest import Compile
 
 from kernelwright.tools import toolchain as toolchains
-from kernelwright.tools.compile_kernel import targets
+from kernelwright.tools.compile_kernel import plan, targets
 from kernelwright.tools.compile_kernel.contract import CompileArgs
 from kernelwright.tools.compile_kernel.run import run
+from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Context, ToolError
 
 LOAD = """
@@ -213,6 +214,43 @@ def test_what_cannot_be_built_is_an_error_in_words(
     assert error.hint
 
 
+@pytest.mark.usefixtures("import_later")
+def test_sources_find_headers_and_each_other_where_kernel_builder_lets_them(tmp_path: Path, compile_here: Compile) -> None:
+    twice = """
+[kernel.scale_cpu_again]
+backend = "cpu"
+depends = ["torch"]
+cxx-flags = ["-DFACTOR_OF_THE_OTHER_TABLE=1"]
+src = ["./scale_cpu/scale.cpp"]
+"""
+    needs_flag = "#ifndef FACTOR_OF_THE_OTHER_TABLE\n#error compiled without it\n#endif\n"
+    changes = {
+        "build.toml": BUILD_TOML + twice,
+        # Without any `include`: csrc is always searched, and registration.h lies in torch-ext although nobody wrote it.
+        "csrc/deep/limits.h": "#pragma once\n",
+        "scale_cpu/scale.cpp": needs_flag + '#include "deep/limits.h"\n' + FILES["scale_cpu/scale.cpp"],
+        "torch-ext/torch_binding.cpp": '#include "../torch-ext/registration.h"\n' + FILES["torch-ext/torch_binding.cpp"],
+    }
+    result = compile_here(compile_project_files.write(tmp_path / "scale", changes), backend="cpu")
+    assert result.status == "ok", result.diagnostics
+
+
+def test_a_source_of_two_tables_is_compiled_for_the_gpus_of_both(tmp_path: Path) -> None:
+    table = """
+[kernel.scale_{name}]
+backend = "cuda"
+depends = []
+cuda-capabilities = ["{capability}"]
+src = ["scale_cuda/scale.cu"]
+"""
+    both = table.format(name="ampere", capability="8.0") + table.format(name="hopper", capability="9.0a")
+    project = Project.open(compile_project_files.write(tmp_path / "scale", {"build.toml": BUILD_TOML + both}))
+    found = toolchains.detect(Path(sys.executable))
+    (target,) = targets.choose(project, found, "cuda", ["sm_80", "sm_90a"], "dev").targets
+    units = [u for u in plan.make(project, target, tmp_path).units if u.source == "scale_cuda/scale.cu"]
+    assert [[c.sm for c in unit.capabilities] for unit in units] == [["sm_80", "sm_90a"]]
+
+
 def test_a_project_whose_kernels_are_all_for_a_newer_nvcc_is_an_error(tmp_path: Path, compile_here: Compile) -> None:
     newer = BUILD_TOML.replace('backend = "cuda"', 'backend = "cuda"\ncuda-minver = "99.0"')
     project = compile_project_files.write(tmp_path / "scale", {"build.toml": newer})
@@ -244,8 +282,6 @@ def test_a_backend_that_cannot_be_served_is_named_and_the_others_built(
 
 
 def test_auto_is_cuda_where_there_is_a_gpu_and_cpu_elsewhere(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kernelwright.tools.project import Project
-
     found = toolchains.detect(Path(sys.executable))
     opened = Project.open(project)
     monkeypatch.setattr(targets.gpu, "devices", lambda: ())
@@ -256,8 +292,6 @@ def test_auto_is_cuda_where_there_is_a_gpu_and_cpu_elsewhere(project: Path, monk
 
 def test_a_torch_of_another_cuda_names_the_variant(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dataclasses
-
-    from kernelwright.tools.project import Project
 
     found = toolchains.detect(Path(sys.executable))
     newer = dataclasses.replace(found, nvcc=toolchains.Tool(found.need_nvcc().path, "13.5.1"))

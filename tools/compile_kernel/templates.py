@@ -151,6 +151,8 @@ LIBRARY_HEADERS = {
     + "typedef enum { CUSPARSE_STATUS_SUCCESS = 0 } cusparseStatus_t;\n",
     "cusolver_common.h": "#pragma once\ntypedef enum { CUSOLVER_STATUS_SUCCESS = 0 } cusolverStatus_t;\n",
     "cusolverDn.h": "#include <cusolver_common.h>\n" + _HANDLE.format(struct="cusolverDnContext", handle="cusolverDnHandle_t"),
+    # Not of a library: the older name of an ATen header, which CPU builds of torch leave out.
+    "THC/THCAtomics.cuh": "#pragma once\n#include <ATen/cuda/Atomic.cuh>\n",
 }
 
 # Names of a macro header that CPU builds of torch lack and their CUDA headers include.

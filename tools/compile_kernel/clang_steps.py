@@ -114,8 +114,8 @@ def container(images: Sequence[tuple[str, int, bytes]]) -> bytes:
         if kind == _PTX:
             data += b"\0"
         data += b"\0" * (-len(data) % 8)
-        # For machine code the version of its ELF ABI, for PTX that of the language.
-        major, minor = (1, 7) if kind == _ELF else _ptx_version(data)
+        # For machine code the version of its ABI, which is the ninth byte of any ELF file; for PTX that of the language.
+        major, minor = (1, data[8]) if kind == _ELF else _ptx_version(data)
         size, options = (64, 0) if kind == _ELF else (80, 64)
         head = struct.pack(
             "<HHIQIIHHIIIQQQ", kind, 0x0101, size, len(data), 0, options, minor, major, number, 0, 0, flags, 0, 0

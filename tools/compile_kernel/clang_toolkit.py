@@ -9,9 +9,12 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kernelwright.tools.compile_kernel.contract import Diagnostic
+from kernelwright.tools.tool import ToolError
 from kernelwright.tools.toolchain import Tool, Toolchain
 
 # Older ones refuse the headers of CUDA 12.6, which 19 takes for those of 12.5.
@@ -78,6 +81,20 @@ def lay_out(parts: Parts, toolchain: Toolchain) -> Toolchain:
         except OSError:  # another process was faster
             shutil.rmtree(scratch)
     return replace(toolchain, nvcc=Tool(home / "bin" / CLANG, version))
+
+
+def blame(toolchain: Toolchain, variant: str, found: Sequence[Diagnostic]) -> None:
+    """Raise ToolError if it was clang that failed: what nvcc may well take is no fault of the kernel."""
+    nvcc = toolchain.nvcc
+    if nvcc is None or nvcc.path.name != CLANG:
+        return
+    first = next((d for d in found if d.severity == "error"), None)
+    told = f"{first.file}:{first.line}: {first.message}" if first else "it gave no reason"
+    raise ToolError(
+        "toolchain_missing",
+        f"{variant} cannot be built by clang for CUDA {nvcc.version}: {told}.",
+        "Write it in a way that clang takes too, or install NVIDIA's CUDA 12.6 toolkit, whose nvcc is used where it exists.",
+    )
 
 
 def _fill(home: Path, clang: Path, wheels: dict[str, Path]) -> None:

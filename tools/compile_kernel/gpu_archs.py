@@ -194,7 +194,7 @@ def chosen(
     if not found:
         asked = ", ".join(map(str, wanted.capabilities))
         raise ToolError(
-            "bad_argument",
+            "bad_argument" if able else "toolchain_missing",
             f"{where} has nothing to compile for: it declares {', '.join(declared)}, asked for is {asked}, nvcc is {nvcc}.",
             "Change cuda-capabilities in build.toml, or pass archs that it covers.",
         )

@@ -31,15 +31,19 @@ def choose(project: Project, toolchain: Toolchain, backend: str, archs: Sequence
     targets: list[Target] = []
     skipped: list[str] = []
     refusal: ToolError | None = None
-    for name in names:
-        for chain in _toolchains(project, toolchain, name, mode, skipped):
-            try:
-                targets.append(_target(project, chain, name, archs, mode))
-            except ToolError as error:
-                if error.code != "toolchain_missing" or len(names) == 1:
-                    raise
-                refusal = error
-                skipped.append(f"{name}: {error.message} {error.hint}")
+    chains = [(name, chain) for name in names for chain in _toolchains(project, toolchain, name, mode, skipped)]
+    for name, chain in chains:
+        able, left_out = _served(archs, chain, [other for other_name, other in chains if other_name == name], mode)
+        skipped += left_out
+        if archs and not able:
+            continue
+        try:
+            targets.append(_target(project, chain, name, able, mode))
+        except ToolError as error:
+            if error.code != "toolchain_missing" or len(chains) == 1:
+                raise
+            refusal = error
+            skipped.append(f"{name}: {error.message} {error.hint}")
     if not targets:
         raise refusal or ToolError("bad_argument", "There is nothing to build.", "Declare a backend in build.toml.")
     return Choice(tuple(targets), tuple(skipped))
@@ -75,6 +79,27 @@ def _toolchains(project: Project, toolchain: Toolchain, backend: str, mode: Mode
     newer = toolchain if toolchain.nvcc and toolchain.nvcc.numbers[0] >= 13 else other_cuda(toolchain, 13, (13, 99))
     older = other_cuda(toolchain, 12, OLDEST_CUDA_12) or _by_clang(project, toolchain, skipped)
     return [chain for chain in (newer, older) if chain] or [toolchain]
+
+
+def _served(
+    archs: Sequence[str], chain: Toolchain, chains: Sequence[Toolchain], mode: Mode
+) -> tuple[Sequence[str], tuple[str, ...]]:
+    """Of `archs`, all but those that another of the `chains` must serve; a line for each of these."""
+    refused: dict[str, str] = {}
+    for arch in archs if len(chains) > 1 else ():
+        reasons = {other: _refusal(arch, other, mode) for other in chains}
+        if reasons[chain] and not all(reasons.values()):
+            refused[arch] = f"cu{''.join(map(str, chain.need_nvcc().numbers))}: {reasons[chain]}"
+    return tuple(arch for arch in archs if arch not in refused), tuple(refused.values())
+
+
+def _refusal(arch: str, chain: Toolchain, mode: Mode) -> str:
+    """Why the nvcc of `chain` does not compile for `arch`, empty if it does, or if nobody could."""
+    try:
+        gpu_archs.wanted([arch], chain.need_nvcc().version, mode)
+    except ToolError as error:
+        return error.message if error.code == "bad_argument" else ""
+    return ""
 
 
 def _by_clang(project: Project, toolchain: Toolchain, skipped: list[str]) -> Toolchain | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from kernelwright.tools.compile_kernel import (
     abi,
     checker,
+    clang_toolkit,
     compilers,
     diagnostics,
     generated,
@@ -134,6 +135,7 @@ class Builder:
         found += verdicts.unexplained(outcome, failed, found, sources)
         result.diagnostics = diagnostics.ordered(found)
         if outcome.library is None:
+            clang_toolkit.blame(result.target.toolchain, result.target.variant, result.diagnostics)
             return None
         files = {_LIBRARY: outcome.library}
         return self._cache.put(self._link_key(made, held, name), files, (), self._project.path)

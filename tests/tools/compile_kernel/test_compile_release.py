@@ -30,7 +30,7 @@ def test_a_release_holds_every_variant_and_names_the_missing_one(tmp_path: Path,
     assert result.status == "ok", result.markdown()
     assert {"torch-stable-abi29-cpu-x86_64-linux", "torch-stable-abi29-cu130-x86_64-linux"} <= set(result.variants)
     cu126 = "torch-stable-abi29-cu126-x86_64-linux" in result.variants
-    assert cu126 or any(reason.startswith("cu126:") and "apt-get install" in reason for reason in result.skipped)
+    assert cu126 or any(reason.startswith("cu126:") and "install" in reason for reason in result.skipped)
     assert {kernel.arch for kernel in result.kernels} >= {"sm_75", "sm_80", "sm_90", "sm_120"}
     for variant in result.variants:
         (library,) = (project / "build" / variant).glob("*.abi3.so")

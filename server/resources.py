@@ -56,7 +56,7 @@ class Resources:
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
         docs = lambda: list(reference_library.names())  # noqa: E731
-        ops = lambda: list(catalogue.ops())  # noqa: E731
+        ops = lambda: list(catalogue.names())  # noqa: E731
         names = lambda: [arch.key for arch in archs.all_archs()]  # noqa: E731
         self.templates = (
             Template("kernel://references/{doc}", "guide", "A guide: its summary and sections", self._reference, {"doc": docs}),
@@ -106,7 +106,7 @@ class Resources:
             if params.argument.name == "section" and params.context and params.context.arguments:
                 values = self._sections(params.context.arguments.get("doc", ""))
         elif params.argument.name == "op":
-            values = list(catalogue.ops())
+            values = list(catalogue.names())
         elif params.argument.name == "arch":
             values = [arch.key for arch in archs.all_archs()]
         found = [value for value in values if value.startswith(params.argument.value)]
@@ -122,7 +122,7 @@ class Resources:
         if uri == "kernel://references":
             return _text(uri, reference_library.index(), "text/markdown")
         if uri == "kernel://ops":
-            return _text(uri, "\n".join(map(_op_line, catalogue.ops())), "text/markdown")
+            return _text(uri, "\n".join(map(_op_line, catalogue.names())), "text/markdown")
         if uri.startswith(skills_over_mcp.SCHEME):
             return _text(uri, skills_over_mcp.read(uri), "text/markdown")
         for template in self.templates:

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from kernelwright.tools.tool import ToolError
 
+# What a kernel of one's own starts from: complete as a project, but it computes nothing yet.
+SKELETON = "custom"
 ROOT = Path(str(package_files("kernelwright.kernels_src")))
 
 # What building or testing a project in place leaves behind is no part of it.
@@ -17,13 +19,18 @@ _LEFT_BEHIND = {"build", "__pycache__", "result"}
 
 
 def ops() -> tuple[str, ...]:
-    """Names of all operations, in alphabetical order."""
+    """Names of all operations that are complete, in alphabetical order."""
+    return tuple(name for name in names() if name != SKELETON)
+
+
+def names() -> tuple[str, ...]:
+    """Everything that a project can be made from: the operations and the skeleton, in alphabetical order."""
     return tuple(sorted(p.parent.name for p in ROOT.glob("*/build.toml")))
 
 
 def folder(op: str) -> Path:
     """The project of `op`; raises ToolError `unknown_op` that names the nearest."""
-    known = ops()
+    known = names()
     if op in known:
         return ROOT / op
     near = difflib.get_close_matches(op.lower().replace("-", "_"), known, n=3, cutoff=0.4)

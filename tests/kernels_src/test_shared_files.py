@@ -7,7 +7,7 @@ from kernels._rust import Build
 
 from kernelwright.tools import catalogue
 
-OPS = catalogue.ops()
+OPS = catalogue.names()
 SHARED = ["{op}_cuda/rows.cuh", "{op}_cpu/rows.h", "torch-ext/tensors.h", "tests/conftest.py"]
 
 

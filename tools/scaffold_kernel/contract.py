@@ -10,13 +10,16 @@ from kernelwright.tools.tool import WRITES, Args, Result, Tool
 
 
 class ScaffoldArgs(Args):
-    op: str = Field(description="operation to start from, e.g. rmsnorm; kernel://ops lists them")
+    op: str = Field(description="operation to start from, e.g. rmsnorm; custom: one's own; kernel://ops lists them")
     name: str = Field(description="kernel name: lowercase letters, digits, dashes")
     directory: str | None = Field(None, description="where to write; default ./<name>")
     backends: list[Literal["cuda", "cpu"]] = Field(default=["cuda", "cpu"], min_length=1)
     archs: list[str] = Field(default=["auto"], description="GPUs to build for; auto: the host's, else the toolkit's")
     org: str | None = Field(None, description="Hugging Face user or organisation")
     overwrite: bool = False
+    reference: str | None = Field(
+        None, description="op custom: Python source with reference(...) in plain torch, or a whole problem.py"
+    )
 
 
 class WrittenFile(BaseModel):

@@ -12,7 +12,9 @@ import tomlkit
 from tomlkit.items import Table
 
 from kernelwright.tools import catalogue
+from kernelwright.tools.scaffold_kernel import custom
 from kernelwright.tools.scaffold_kernel.names import Names
+from kernelwright.tools.scaffold_kernel.reference import STUB, Reference
 
 BACKENDS = ("cpu", "cuda")
 # The reference is recognised by its hash, so these bytes must not change.
@@ -27,18 +29,42 @@ class Plan:
     names: Names
     backends: tuple[str, ...]
     capabilities: tuple[str, ...] = ()
+    reference: Reference | None = None
+
+    @property
+    def function(self) -> str:
+        """The function that the package gives: the operation's, of a kernel of one's own the project's or what it says."""
+        if self.op != catalogue.SKELETON:
+            return self.op
+        return (self.reference and self.reference.entry) or self.names.python
 
 
 def files(plan: Plan) -> dict[PurePosixPath, bytes]:
-    """Every file of the new project: path in it, content. `problem.py` is that of the catalogue, byte for byte."""
+    """Every file of the new project: path in it, content. An operation's `problem.py` is the catalogue's, byte for byte."""
     root = catalogue.folder(plan.op)
+    skeleton = plan.op == catalogue.SKELETON
     result: dict[PurePosixPath, bytes] = {}
     for path in catalogue.files(plan.op):
         content = (root / path).read_bytes()
         if path.parts[0] in {f"{plan.op}_{b}" for b in BACKENDS if b not in plan.backends}:
             continue
-        result[_renamed(path, plan)] = content if path in _UNCHANGED else _text(path, content.decode(), plan).encode()
+        if skeleton:
+            target, text = _own(path, content.decode(), plan)
+            result[target] = text.encode()
+        else:
+            result[_renamed(path, plan)] = content if path in _UNCHANGED else _text(path, content.decode(), plan).encode()
     return result
+
+
+def _own(path: PurePosixPath, text: str, plan: Plan) -> tuple[PurePosixPath, str]:
+    """A file of the skeleton: its signature is that of the reference, its names are the project's."""
+    reference = plan.reference
+    if reference and path.name == "problem.py":
+        text = custom.problem(text, reference, plan.function)
+        return path, text if reference.whole else custom.renamed(text, plan.names.python, plan.function)
+    text = _text(path, custom.with_signature(text, reference.parameters if reference else STUB), plan)
+    target = PurePosixPath(custom.renamed(_renamed(path, plan).as_posix(), plan.names.python, plan.function))
+    return target, custom.renamed(text, plan.names.python, plan.function)
 
 
 def _renamed(path: PurePosixPath, plan: Plan) -> PurePosixPath:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from kernelwright.tools import archs
-from kernelwright.tools.scaffold_kernel import names, rewrite
+from kernelwright.tools import archs, catalogue
+from kernelwright.tools.scaffold_kernel import names, reference, rewrite
 from kernelwright.tools.scaffold_kernel.contract import Scaffold, ScaffoldArgs, WrittenFile
 from kernelwright.tools.scaffold_kernel.place import place
 from kernelwright.tools.tool import Context, ToolError
@@ -19,6 +19,7 @@ def run(args: ScaffoldArgs, context: Context) -> Scaffold:
         names=names.check(args.name, args.org),
         backends=tuple(dict.fromkeys(args.backends)),
         capabilities=_capabilities(args),
+        reference=_own_reference(args),
     )
     files = rewrite.files(plan)
     place(files, directory, overwrite=args.overwrite)
@@ -44,12 +45,28 @@ def _capabilities(args: ScaffoldArgs) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda text: tuple(map(int, text.split(".")))))
 
 
+def _own_reference(args: ScaffoldArgs) -> reference.Reference | None:
+    if args.reference is None:
+        return None
+    if args.op != catalogue.SKELETON:
+        raise ToolError(
+            "bad_argument",
+            f"reference goes with op 'custom' only: {args.op!r} has one of its own.",
+            "Leave reference out, or pass op='custom'.",
+        )
+    return reference.parse(args.reference)
+
+
 def _next(plan: rewrite.Plan, project: str) -> list[str]:
     python = plan.names.python
-    sources = {"cuda": f"{python}_cuda/{plan.op}.cu", "cpu": f"{python}_cpu/{plan.op}.cpp"}
+    own = plan.op == catalogue.SKELETON
+    stem = python if own else plan.op
+    sources = {"cuda": f"{python}_cuda/{stem}.cu", "cpu": f"{python}_cpu/{stem}.cpp"}
+    write = "write compute() in" if own else "edit"
+    claim = "problem.py says what must be computed" + (": write what is marked there" if own else "")
     return [
         f"compile_kernel(project={project!r}): errors, registers, spills",
         f"run_benchmark(project={project!r}): is it right, and how fast",
-        f"edit {' and '.join(sources[b] for b in plan.backends)}; problem.py says what must be computed",
+        f"{write} {' and '.join(sources[b] for b in plan.backends)}; {claim}",
         f"publish_to_hub(project={project!r}, repo_id={plan.names.repo_id or f'<you>/{plan.names.hub}'!r}): a dry run first",
     ]

@@ -406,4 +406,12 @@ def norm(x, w):
     return good(x, w)
 """,
     ),
+    "an empty answer": (
+        "invalid",
+        "protocol",
+        """
+module = next(m for n, m in sys.modules.items() if n.endswith('.machine') and hasattr(m, 'Cpu'))
+module.Cpu.rounds = lambda *a: {}
+""",
+    ),
 }

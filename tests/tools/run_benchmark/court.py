@@ -119,13 +119,17 @@ class Court:
     def _try(self, request: dict[str, Any], candidate: Any) -> Judged:
         if not self.reference.alive:
             self.reference = self._start(["reference"], (self.problems,), [self.inputs, self.expected], self.tier, Child)
-        trial = Trial(request, self.reference, candidate, (self.inputs, self.expected, self.results))
+        # What a process of its own writes must not fill the memory of the one that all others share.
+        results = self.results if candidate else Arena.create("results")
+        trial = Trial(request, self.reference, candidate, (self.inputs, self.expected, results))
         try:
             judge_module.judge(trial)
         except BrokenProblemError as error:
             trial.findings.add("invalid", "problem", error.reason)
         finally:
             trial.candidate.close()
+            if results is not self.results:
+                results.close()
         result = judge_module.result(trial)
         return Judged(result["verdict"], result["reasons"], {f["family"] for f in result["findings"]}, result)
 

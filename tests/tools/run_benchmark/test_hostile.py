@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from court import checks
+from kernelwright_judge import children
 
 from kernelwright.tools.run_benchmark import request as requests
 
@@ -49,6 +50,33 @@ def test_memory_is_limited(judged: Callable[..., Any], monkeypatch: pytest.Monke
     assert found.verdict in {"rejected", "incorrect"}
 
 
+def test_shared_memory_is_limited(judged: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "MOST_SHARED", 512 << 20)
+    # Mapped, written and let go again, piece by piece: no process ever holds more than one piece.
+    source = """
+import mmap
+def norm(x, w):
+    for fd in range(3, 64):
+        try:
+            for turn in range(64):
+                with mmap.mmap(fd, 32 << 20, offset=turn * (32 << 20)) as piece: piece[:] = bytes(32 << 20)
+        except (OSError, ValueError): pass
+    return good(x, w)
+"""
+    found = judged(source, own_process=True)
+    assert (found.verdict, "memory" in found.families) == ("rejected", True), found.reasons
+
+
+def test_message_that_nests_without_end_is_refused(judged: Callable[..., Any]) -> None:
+    source = """
+module = next(m for n, m in sys.modules.items() if n.endswith('.wire') and hasattr(m, 'Wire'))
+def send(self, message): os.write(self.write_fd, (60000).to_bytes(4, 'little') + b'[' * 60000)
+module.Wire.send = send
+"""
+    found = judged(source, own_process=True)
+    assert (found.verdict, found.families) == ("rejected", {"protocol"}), found.reasons
+
+
 def test_the_next_job_is_right(judged: Callable[..., Any]) -> None:
     assert judged("def norm(x, w): os._exit(0)", own_process=True).verdict == "incorrect"
     found = judged("", own_process=True)
@@ -56,7 +84,7 @@ def test_the_next_job_is_right(judged: Callable[..., Any]) -> None:
 
 
 def test_work_while_others_are_timed_is_seen(judged: Callable[..., Any]) -> None:
-    source = "if os.fork() == 0:\n    while True: pass"
+    source = "for _ in range(4):\n    if os.fork() == 0:\n        while True: pass"
     found = judged(source, own_process=True, baselines=["eager"])
     assert (found.verdict, "busy meanwhile" in found.families) == ("rejected", True), found.reasons
 

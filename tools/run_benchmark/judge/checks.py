@@ -18,6 +18,8 @@ from .variations import DISTRIBUTIONS
 
 ENOUGH_FAILURES = 3
 FIRST_CALL_S = 90.0
+# What reading an answer raises that the harness never sends.
+FORGED = (BadDescriptorError, AttributeError, KeyError, IndexError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def check(trial: Trial, case: Case) -> None:
             case.row.correct = False
     except ChildRaisedError as error:
         _candidate_raised(trial, case, error)
-    except (BadDescriptorError, KeyError, TypeError) as error:
+    except FORGED as error:
         trial.findings.add("rejected", "protocol", f"The candidate's process sent the judge a forged answer: {error}.")
 
 

@@ -17,6 +17,9 @@ from .wire import Message, Wire, WireBrokenError, WireClosedError, WireTimeoutEr
 
 KEPT_OUTPUT = 64 << 10
 FLOOD_BYTES = 64 << 20
+# All that one child may hold in memory shared with the judge, as a share of this host's, and how often that is looked at.
+MOST_SHARED = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+WATCH_S = 0.2
 LIMITS = {201: "memory", 202: "processes", 203: "time", 204: "cancelled"}
 
 
@@ -57,6 +60,8 @@ class Child:
         self.wire = Wire(ours_read, ours_write)
         assert self.process.stdout is not None
         self.output = Output(self.process.stdout, self.process.terminate)
+        self.ended = threading.Event()
+        self.hoard = Hoard(arenas, self.process.terminate, self.ended)
 
     def ask(self, do: str, timeout_s: float, **what: Any) -> Message:
         """Have the child do something; its answer. Raises `ChildFailedError` and `ChildRaisedError`."""
@@ -98,6 +103,8 @@ class Child:
             self.close()
             return ChildFailedError(self.role, "protocol", "closed its connection to the judge")
         self.close()
+        if self.hoard.overfull:
+            return ChildFailedError(self.role, "memory", "filled the memory that it shares with the judge")
         if self.output.flooded:
             return ChildFailedError(self.role, "output", "printed without end")
         if code in LIMITS:
@@ -130,6 +137,7 @@ class Child:
 
     def close(self) -> None:
         """End it and everything it started."""
+        self.ended.set()
         if self.alive:
             self.process.terminate()
         try:
@@ -168,6 +176,25 @@ def process_seconds(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     return 0.0
+
+
+class Hoard(threading.Thread):
+    """Watches what a child writes into shared memory, which is no process's own, and ends the child where it is too much."""
+
+    def __init__(self, arenas: Sequence[Arena], end: Callable[[], None], ended: threading.Event) -> None:
+        super().__init__(daemon=True)
+        # Descriptors of its own: those of an arena may be closed and used for something else.
+        self.fds = [os.dup(arena.fd) for arena in arenas]
+        self.end, self.ended, self.overfull = end, ended, False
+        self.start()
+
+    def run(self) -> None:
+        while not self.ended.wait(WATCH_S) and not self.overfull:
+            if sum(os.fstat(fd).st_blocks * 512 for fd in self.fds) > MOST_SHARED:
+                self.overfull = True
+                self.end()
+        for fd in self.fds:
+            os.close(fd)
 
 
 class Output(threading.Thread):

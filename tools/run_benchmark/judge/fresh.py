@@ -125,19 +125,19 @@ def _some(trial: Trial, count: int, most: int) -> list[int]:
 
 def _check_result(trial: Trial, row: Row, seed: int, found: list[Any], sums: list[int], offset: int) -> None:
     got = [trial.results.get(one) for one in found]
+    expected = trial.reference.ask("answer", 90.0, exchanged=seed)["expected"]
+    answers = [(trial.expected.get(one["exact"]), trial.expected.get(one["native"])) for one in expected]
+    # Before anything is read: a forged size would have the judge read without end.
+    if [(t.shape, t.dtype) for t in got] != [(native.shape, native.dtype) for _, native in answers]:
+        raise ChildFailedError("candidate", "protocol", "sent results of another form than before")
     if digests([got], offset) != [sums]:
         trial.findings.add(
             "rejected", "late work", f"At {row.config} a timed result changed after the call was said to be done."
         )
-    answers = trial.reference.ask("answer", 90.0, exchanged=seed)["expected"]
     where = trial.device
-    if len(answers) != len(got):
-        raise ChildFailedError("candidate", "protocol", "sent another number of results than before")
-    for answer, one in zip(got, answers, strict=True):
-        exact, native = (trial.expected.get(one[kind]).to(where) for kind in ("exact", "native"))
+    for answer, pair in zip(got, answers, strict=True):
+        exact, native = (t.to(where) for t in pair)
         dtype = native.dtype
-        if answer.shape != native.shape or answer.dtype != dtype:
-            raise ChildFailedError("candidate", "protocol", "sent results of another form than before")
         declared = trial.problem["tolerance"].get(row.config.dtype)
         allowed = tolerance(measure(native, exact, dtype), dtype, declared)
         errors = measure(answer.to(where), exact, dtype)

@@ -183,7 +183,8 @@ def _look_for_tampering(trial: Trial) -> None:
         return
     try:
         changes = trial.candidate.ask("changes", 30.0)["changes"]
-    except (ChildRaisedError, ChildFailedError):
+        changes = [str(change)[:300] for change in changes]
+    except (ChildRaisedError, ChildFailedError, KeyError, TypeError):
         changes = ["broke the functions by which this is looked at"]
     for change in changes:
         trial.findings.add("invalid", "tampering", f"The candidate {change} in its process, which is not its own.")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import candidate_failed
+from .checks import FORGED, candidate_failed
 from .children import Child, ChildFailedError, ChildRaisedError
 from .clock import Pace, Samples, eager_wall, find_pace, sample
 from .fresh import check_fresh
@@ -42,7 +42,7 @@ GUESSED_BANDWIDTH = {"cpu": 1e10, "cuda": 4e12}
 # Beyond these the candidate's own events contradict the judge's clock, or noise hides the answer.
 EVENTS_APART, EVENTS_APART_S = 0.05, 3e-7
 # A candidate that waits uses no processor; threads that spin for a moment after a call do.
-BUSY, BUSY_S = 0.2, 0.06
+BUSY, BUSY_S = 0.1, 0.06
 SCATTER = {"cpu": 0.5, "cuda": 0.10}
 # No memory system moves more than this multiple of its copy bandwidth, which reads and writes by turns.
 CEILING = {"cpu": 6.0, "cuda": 1.2}
@@ -62,6 +62,11 @@ def time_all(trial: Trial) -> None:
             if error.role == "reference":
                 raise BrokenProblemError(f"problem.py at {row.config}: its process {error.detail}", "") from None
             candidate_failed(trial, row.config, error)
+            return
+        except FORGED as error:
+            row.correct = False
+            reason = f"At {row.config} the candidate's process sent the judge a forged answer: {type(error).__name__} {error}."
+            trial.findings.add("rejected", "protocol", reason)
             return
 
 

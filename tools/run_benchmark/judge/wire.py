@@ -54,7 +54,7 @@ class Wire:
             raise WireBrokenError(f"a message of {length} bytes")
         try:
             message = json.loads(self._read(length, deadline))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise WireBrokenError("a message that is no JSON") from None
         if not isinstance(message, dict):
             raise WireBrokenError("a message that is no object")

@@ -31,6 +31,7 @@ from kernelwright.tools.compile_kernel.diagnostics import Sources
 from kernelwright.tools.compile_kernel.plan import Plan, Target, Unit
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Progress
+from kernelwright.tools.toolchain import version_numbers
 
 _LIBRARY, _OBJECT, _LOG, _BOUNDS, _CHECK = "library.so", "object.o", "log.txt", "bounds.json", "check.json"
 
@@ -229,6 +230,7 @@ class Builder:
             result.cached = False
             self._progress("checking", f"import {self._project.python_name}")
             order = checker.order(staged, name, linked, result.target)
+            order["libraries"][:0] = _runtime(result.target, staged.parent)
             if waiting:
                 loaded = waiting.ask(order)
             else:
@@ -254,6 +256,18 @@ class Builder:
 
     def _log(self, result: Built, compiled: Compiled) -> None:
         result.log.append(f"$ {compiled.unit.compiler.name} {compiled.unit.source}\n{compiled.log}")
+
+
+def _runtime(target: Target, visible: Path) -> list[str]:
+    """The runtime of another CUDA than torch was built for, put where the check can load it: torch's own is not in its way."""
+    home, nvcc, torch = target.toolchain.cuda_home, target.toolchain.nvcc, target.toolchain.torch
+    if target.backend != "cuda" or nvcc is None or home is None or torch is None:
+        return []
+    if torch.cuda and version_numbers(torch.cuda)[0] == nvcc.numbers[0]:
+        return []
+    name = f"libcudart.so.{nvcc.numbers[0]}"
+    found = next((home / place / name for place in ("lib64", "lib") if (home / place / name).is_file()), None)
+    return [str(shutil.copyfile(found, visible / name))] if found else []
 
 
 def _read_depfile(path: Path) -> list[str]:

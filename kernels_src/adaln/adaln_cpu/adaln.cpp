@@ -10,26 +10,17 @@ using rows::Half;
 
 template <typename T>
 INLINE void normalise(T* out, const T* x, const T* scale, const T* shift, int64_t n, float eps, bool rms) {
-  float about = 0.0f;
-  if (!rms) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; ++i) sum += rows::to_float(x[i]);
-    about = sum / static_cast<float>(n);
-  }
-  float differences = 0.0f, squares = 0.0f;
-#pragma omp simd reduction(+ : differences, squares)
-  for (int64_t i = 0; i < n; ++i) {
-    const float difference = rows::to_float(x[i]) - about;
-    differences += difference;
-    squares += difference * difference;
-  }
-  // What rounding took from a long sum of large numbers, the small differences still show.
-  const float missed = rms ? 0.0f : differences / static_cast<float>(n);
-  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) - missed * missed + eps);
+  const float count = static_cast<float>(n);
+  const float about = rms ? 0.0f : rows::sum(n, [=](int64_t i) INLINED { return rows::to_float(x[i]); }) / count;
+  // What rounding took from a long sum of large numbers, the small differences from it still show.
+  const auto difference = [=](int64_t i) INLINED { return rows::to_float(x[i]) - about; };
+  const float missed = rms ? 0.0f : rows::sum(n, difference) / count;
+  const float squares =
+      rows::sum(n, [=](int64_t i) INLINED { return (difference(i) - missed) * (difference(i) - missed); });
+  const float inverse = 1.0f / std::sqrt(squares / count + eps);
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    const float normal = (rows::to_float(x[i]) - about - missed) * inverse;
+    const float normal = (difference(i) - missed) * inverse;
     out[i] = rows::from_float<T>(normal * (1.0f + rows::to_float(scale[i])) + rows::to_float(shift[i]));
   }
 }

@@ -10,15 +10,12 @@ using rows::Half;
 
 template <typename T>
 INLINE void normalise(T* out, T* residual, const T* x, const T* weight, int64_t n, float eps, float weight_offset) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) {
-    // What is normalised is the sum as the next layer will see it: rounded.
-    residual[i] = rows::from_float<T>(rows::to_float(residual[i]) + rows::to_float(x[i]));
-    const float value = rows::to_float(residual[i]);
-    sum += value * value;
-  }
-  const float inverse = 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
+  // What is normalised is the sum as the next layer will see it: rounded.
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) residual[i] = rows::from_float<T>(rows::to_float(residual[i]) + rows::to_float(x[i]));
+  const float squares =
+      rows::sum(n, [=](int64_t i) INLINED { return rows::to_float(residual[i]) * rows::to_float(residual[i]); });
+  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
   if (weight == nullptr) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) out[i] = rows::from_float<T>(rows::to_float(residual[i]) * inverse);

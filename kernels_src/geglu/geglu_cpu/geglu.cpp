@@ -15,7 +15,18 @@ INLINE float gelu_tanh(float g) {
   return g / (1.0f + rows::exp(-2.0f * u));
 }
 
-INLINE float gelu(float g) { return 0.5f * g * (1.0f + std::erf(g * 0.7071067812f)); }
+// 1 + erf(g / sqrt(2)) by formula 7.1.26 of Abramowitz and Stegun, which is right to 1.5e-7 and, other than std::erf, vectorises.
+INLINE float gelu(float g) {
+  const float x = std::fabs(g) * 0.7071067812f;
+  const float t = 1.0f / (1.0f + 0.3275911f * x);
+  float p = 1.061405429f;
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  const float rest = p * t * rows::exp(-x * x);
+  return 0.5f * g * (g < 0.0f ? rest : 2.0f - rest);
+}
 
 template <typename T>
 INLINE void gated(T* out, const T* gate, const T* value, int64_t n, bool tanh) {
@@ -25,6 +36,7 @@ INLINE void gated(T* out, const T* gate, const T* value, int64_t n, bool tanh) {
       out[i] = rows::from_float<T>(gelu_tanh(rows::to_float(gate[i])) * rows::to_float(value[i]));
     }
   } else {
+#pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
       out[i] = rows::from_float<T>(gelu(rows::to_float(gate[i])) * rows::to_float(value[i]));
     }

@@ -8,47 +8,54 @@ namespace {
 using rows::BFloat16;
 using rows::Half;
 
-template <typename T>
-INLINE void normalise(T* out, const T* x, const T* weight, const T* bias, int64_t n, float eps) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) sum += rows::to_float(x[i]);
-  const float about = sum / static_cast<float>(n);
-  float differences = 0.0f, squares = 0.0f;
-#pragma omp simd reduction(+ : differences, squares)
-  for (int64_t i = 0; i < n; ++i) {
-    const float difference = rows::to_float(x[i]) - about;
-    differences += difference;
-    squares += difference * difference;
-  }
-  // What rounding took from a long sum of large numbers, the small differences still show.
-  const float missed = differences / static_cast<float>(n);
-  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) - missed * missed + eps);
+// `x` may be wider than `out`.
+template <typename T, typename Wide>
+INLINE void normalise(T* out, const Wide* x, const T* weight, const T* bias, int64_t n, float eps) {
+  const float count = static_cast<float>(n);
+  const float about = rows::sum(n, [=](int64_t i) INLINED { return rows::to_float(x[i]); }) / count;
+  // What rounding took from a long sum of large numbers, the small differences from it still show.
+  const auto difference = [=](int64_t i) INLINED { return rows::to_float(x[i]) - about; };
+  const float missed = rows::sum(n, difference) / count;
+  const float squares =
+      rows::sum(n, [=](int64_t i) INLINED { return (difference(i) - missed) * (difference(i) - missed); });
+  const float inverse = 1.0f / std::sqrt(squares / count + eps);
   if (weight != nullptr && bias != nullptr) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-      const float normal = (rows::to_float(x[i]) - about - missed) * inverse;
+      const float normal = (difference(i) - missed) * inverse;
       out[i] = rows::from_float<T>(normal * rows::to_float(weight[i]) + rows::to_float(bias[i]));
     }
     return;
   }
   for (int64_t i = 0; i < n; ++i) {
-    float value = (rows::to_float(x[i]) - about - missed) * inverse;
+    float value = (difference(i) - missed) * inverse;
     if (weight != nullptr) value *= rows::to_float(weight[i]);
     if (bias != nullptr) value += rows::to_float(bias[i]);
     out[i] = rows::from_float<T>(value);
   }
 }
 
+// A row is read four times, which is cheap but for the conversion of 16-bit floats: those are converted once where 32 KB of stack
+// can hold them.
+template <typename T>
+INLINE void normalise_held(T* out, const T* x, const T* weight, const T* bias, int64_t n, float eps) {
+  constexpr int64_t kHeld = 8192;
+  if (n > kHeld) return normalise(out, x, weight, bias, n, eps);
+  float held[kHeld];
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) held[i] = rows::to_float(x[i]);
+  normalise(out, held, weight, bias, n, eps);
+}
+
 PER_CPU void row_float32(float* out, const float* x, const float* weight, const float* bias, int64_t n, float eps) {
   normalise(out, x, weight, bias, n, eps);
 }
 PER_CPU void row_float16(Half* out, const Half* x, const Half* weight, const Half* bias, int64_t n, float eps) {
-  normalise(out, x, weight, bias, n, eps);
+  normalise_held(out, x, weight, bias, n, eps);
 }
 PER_CPU void row_bfloat16(BFloat16* out, const BFloat16* x, const BFloat16* weight, const BFloat16* bias, int64_t n,
                           float eps) {
-  normalise(out, x, weight, bias, n, eps);
+  normalise_held(out, x, weight, bias, n, eps);
 }
 
 template <typename T, typename Row>

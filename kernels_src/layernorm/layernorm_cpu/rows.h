@@ -11,6 +11,8 @@
 #define PER_CPU
 #endif
 #define INLINE inline __attribute__((always_inline))
+// Of a lambda, which else would be compiled for the oldest CPU only.
+#define INLINED __attribute__((always_inline))
 
 namespace rows {
 
@@ -92,6 +94,22 @@ INLINE float exp(float x) {
   const float value =
       p * as_float(static_cast<uint32_t>(half + 127) << 23) * as_float(static_cast<uint32_t>(power - half + 127) << 23);
   return x < -87.3f ? 0.0f : x > 88.7228394f ? as_float(0x7f800000u) : x == x ? value : x;
+}
+
+// The sum of term(0) to term(n - 1). Four sums side by side: in a single one each addition waits for the one before.
+template <typename Term>
+INLINE float sum(int64_t n, Term term) {
+  const int64_t quarter = n / 4;
+  float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+#pragma omp simd reduction(+ : a, b, c, d)
+  for (int64_t i = 0; i < quarter; ++i) {
+    a += term(i);
+    b += term(quarter + i);
+    c += term(2 * quarter + i);
+    d += term(3 * quarter + i);
+  }
+  for (int64_t i = 4 * quarter; i < n; ++i) d += term(i);
+  return (a + b) + (c + d);
 }
 
 // Where the rows of a tensor lie: row r starts at (r / inner) * outer_stride + (r % inner) * inner_stride elements.

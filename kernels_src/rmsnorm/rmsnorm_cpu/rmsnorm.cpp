@@ -10,13 +10,8 @@ using rows::Half;
 
 template <typename T>
 INLINE void normalise(T* out, const T* x, const T* weight, int64_t n, float eps, float weight_offset) {
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) {
-    const float value = rows::to_float(x[i]);
-    sum += value * value;
-  }
-  const float inverse = 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
+  const float squares = rows::sum(n, [=](int64_t i) INLINED { return rows::to_float(x[i]) * rows::to_float(x[i]); });
+  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(n) + eps);
   if (weight == nullptr) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) out[i] = rows::from_float<T>(rows::to_float(x[i]) * inverse);

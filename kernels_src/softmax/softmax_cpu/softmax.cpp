@@ -1,5 +1,6 @@
 // Softmax over the last dimension, on the CPU: rows in parallel, each row vectorised by the compiler; sums are in float.
 #include <cmath>
+#include <type_traits>
 
 #include "rows.h"
 
@@ -8,17 +9,30 @@ namespace {
 using rows::BFloat16;
 using rows::Half;
 
+// Powers that are held as floats between their sum and their rounding, 32 KB of stack; of longer rows they are computed twice.
+constexpr int64_t kHeld = 8192;
+
 template <typename T>
 INLINE void normalise(T* out, const T* x, int64_t n) {
   float maximum = -INFINITY;
 #pragma omp simd reduction(max : maximum)
   for (int64_t i = 0; i < n; ++i) maximum = rows::to_float(x[i]) > maximum ? rows::to_float(x[i]) : maximum;
-  float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; ++i) sum += rows::exp(rows::to_float(x[i]) - maximum);
-  const float inverse = 1.0f / sum;
+  const auto power = [=](int64_t i) INLINED { return rows::exp(rows::to_float(x[i]) - maximum); };
+  float held[std::is_same_v<T, float> ? 1 : kHeld];
+  float* powers = held;
+  if constexpr (std::is_same_v<T, float>) {
+    powers = out;
+  } else if (n > kHeld) {
+    const float inverse = 1.0f / rows::sum(n, power);
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) out[i] = rows::from_float<T>(rows::exp(rows::to_float(x[i]) - maximum) * inverse);
+    for (int64_t i = 0; i < n; ++i) out[i] = rows::from_float<T>(power(i) * inverse);
+    return;
+  }
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) powers[i] = power(i);
+  const float inverse = 1.0f / rows::sum(n, [=](int64_t i) INLINED { return powers[i]; });
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) out[i] = rows::from_float<T>(powers[i] * inverse);
 }
 
 PER_CPU void row_float32(float* out, const float* x, int64_t n) { normalise(out, x, n); }

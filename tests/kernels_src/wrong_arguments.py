@@ -47,7 +47,7 @@ CHANGES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 # By the type of the default.
 OTHER_VALUES: dict[type, list[Any]] = {
     float: [0.0, 1e-3, -1.0, math.nan, math.inf, "text", None],
-    str: ["none", "tanh", "text", None],
+    str: ["none", "mean", "tanh", "text", None],
     bool: [True, "text"],
     int: [0, -1, 1 << 70, "text"],
 }
@@ -58,7 +58,10 @@ def are_refused_by_name(project: Path) -> None:
     package, problem = promises.load(project)
     entry = getattr(package, problem.entry)
     parameters = inspect.signature(entry).parameters
-    tensors = promises.arguments(problem, promises.small_shape(problem))
+    made = promises.arguments(problem, promises.small_shape(problem))
+    # Options that the problem measures with are varied like those it leaves alone.
+    tensors = [t for t in made if isinstance(t, torch.Tensor)]
+    assert all(isinstance(t, torch.Tensor) for t in made[: len(tensors)]), "options come after the tensors"
     extra = {name: p.default for name, p in list(parameters.items())[len(tensors) :]}
     values = {n: st.sampled_from([d, *OTHER_VALUES.get(type(d), [])]) for n, d in extra.items()}
 
@@ -68,7 +71,7 @@ def are_refused_by_name(project: Path) -> None:
         # One or two changes at a time: of more, all but the first would go unseen.
         changed = data.draw(st.lists(st.integers(0, len(tensors) - 1), max_size=2, unique=True))
         changes = [data.draw(st.sampled_from(sorted(CHANGES))) if i in changed else "as it is" for i in range(len(tensors))]
-        given_ = [CHANGES[c](t) if isinstance(t, torch.Tensor) else t for c, t in zip(changes, tensors, strict=True)]
+        given_ = [CHANGES[c](t) for c, t in zip(changes, tensors, strict=True)]
         keywords = {n: data.draw(v) for n, v in values.items()} if data.draw(st.booleans()) else {}
         _call(entry, problem, given_, keywords, (changes, keywords))
 

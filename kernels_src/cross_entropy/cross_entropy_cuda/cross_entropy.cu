@@ -1,0 +1,219 @@
+// Cross-entropy of rows of logits: loss[r] = log(sum_j exp(x[r, j])) - x[r, target[r]], and 0 where target[r] is ignore_index
+//
+// Bytes moved: the logits of every row that counts are read once, rows * n * sizeof(T); nothing as long as a row is written, and
+// a row that is ignored is not read.
+// Limit: DRAM bandwidth. An exponential an element is half of what the hardware makes in the time that two bytes take.
+// Rule: a thread keeps four vectors in flight, a running maximum and the sum below it, which is rescaled when the maximum grows:
+// once for four vectors, not once an element. A row gets as many threads as hold it, at most 512, which then go over it in turns
+// of 32 KB; rows of less than 128 threads share a block. Where that makes less than eight blocks an SM, a cluster of up to eight
+// blocks shares a row, as long as each has a turn of its own. Merged are maxima first, then sums: lanes, warps, blocks.
+// A row may start and end anywhere: what lies outside its aligned vectors, up to 14 elements, is read one by one.
+// One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
+
+#include "rows.cuh"
+
+namespace {
+
+using rows::Layout;
+
+constexpr int kInFlight = 4, kMostThreads = 512, kMostBlocks = 8, kBlocksPerSm = 8;
+
+// Four bytes of elements that add nothing to a sum of exponentials: -inf.
+template <typename T>
+constexpr uint32_t kNothing = 0xff800000u;
+template <>
+constexpr uint32_t kNothing<__half> = 0xfc00fc00u;
+template <>
+constexpr uint32_t kNothing<__nv_bfloat16> = 0xff80ff80u;
+
+// e^x for x of 0 and below, to 2^-22 near 0. What is under 2^-126 is no part of a sum that holds a 1.
+__device__ __forceinline__ float power(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x * 1.4426950408889634f));
+  return result;
+}
+
+// The largest logit so far, and the sum of exponentials of all so far, divided by that of the largest.
+struct Running {
+  float maximum = -INFINITY;
+  float sum = 0.0f;
+
+  __device__ __forceinline__ void raise(float larger) {
+    if (larger > maximum) {
+      sum *= power(maximum - larger);
+      maximum = larger;
+    }
+  }
+
+  // Below what the exponents are taken: nothing but -inf so far adds nothing, where -inf - -inf would add NaN.
+  __device__ __forceinline__ float about() const { return maximum == -INFINITY ? 0.0f : maximum; }
+
+  __device__ __forceinline__ void add(float x) {
+    raise(x);
+    sum += power(x - about());
+  }
+
+  template <typename T>
+  __device__ __forceinline__ void add(uint4 (&held)[kInFlight]) {
+    constexpr int kLanes = rows::kLanes<T>;
+    float larger = maximum;
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) {
+      float lane[kLanes];
+      rows::unpack<T>(held[j], lane);
+#pragma unroll
+      for (int i = 0; i < kLanes; ++i) larger = fmaxf(larger, lane[i]);
+    }
+    raise(larger);
+    const float from = about();
+    float part[4] = {sum, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) {
+      float lane[kLanes];
+      rows::keep_packed(held[j]);
+      rows::unpack<T>(held[j], lane);
+#pragma unroll
+      for (int i = 0; i < kLanes; ++i) part[i % 4] += power(lane[i] - from);
+    }
+    sum = (part[0] + part[1]) + (part[2] + part[3]);
+  }
+};
+
+// Every blockDim.x-th vector from `address` on, as far as the next `left` go.
+template <typename T>
+__device__ __forceinline__ void load(uint4 (&held)[kInFlight], const uint4* address, int64_t left) {
+#pragma unroll
+  for (int j = 0; j < kInFlight; ++j) {
+    const int at = j * blockDim.x;
+    held[j] = make_uint4(kNothing<T>, kNothing<T>, kNothing<T>, kNothing<T>);
+    if (at < left) held[j] = rows::load_once(address + at);
+  }
+}
+
+// `losses` has one element a row; a target that is no class, -1 or n say, gives NaN and reads nothing.
+template <typename T, bool kClustered>
+__global__ void __launch_bounds__(kMostThreads, 2)
+    cross_entropy_of_rows(float* __restrict__ losses, const T* __restrict__ logits, Layout layout,
+                          const int64_t* __restrict__ target, Layout places, int64_t n, int64_t ignore_index) {
+  constexpr int kLanes = rows::kLanes<T>;
+  __shared__ float scratch[2][32], slot[2];
+
+  const unsigned parts = kClustered ? rows::cluster_size() : 1, part = kClustered ? rows::cluster_rank() : 0;
+  const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const bool active = row < layout.rows;
+  const int64_t label = active ? target[places.start(row)] : ignore_index;
+  const bool counts = label != ignore_index, is_class = label >= 0 && label < n;
+  const T* x_row = logits + (active ? layout.start(row) : 0);
+  const bool leads = threadIdx.x == 0 && part == 0;
+  float picked = 0.0f;
+  if (leads && counts && is_class) picked = rows::to_float(x_row[label]);
+
+  const int64_t length = counts && is_class ? n : 0;
+  const int64_t to_aligned = (0 - reinterpret_cast<uintptr_t>(x_row)) % 16 / sizeof(T);
+  const int64_t before = to_aligned < length ? to_aligned : length;
+  const int64_t vectors = (length - before) / kLanes;
+  const uint4* aligned = reinterpret_cast<const uint4*>(x_row + before);
+
+  Running running;
+  uint4 next[kInFlight];
+  const int turn = kInFlight * blockDim.x;
+  int64_t v = static_cast<int64_t>(part) * turn + threadIdx.x;
+  load<T>(next, aligned + v, vectors - v);
+  while (v < vectors) {
+    uint4 held[kInFlight];
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) held[j] = next[j];
+    v += static_cast<int64_t>(parts) * turn;
+    load<T>(next, aligned + v, vectors - v);
+    running.add<T>(held);
+  }
+  const int outside = part == 0 ? static_cast<int>(length - vectors * kLanes) : 0;
+  for (int i = threadIdx.x; i < outside; i += blockDim.x) {
+    running.add(rows::to_float(x_row[i < before ? i : vectors * kLanes + i]));
+  }
+
+  float maximum = rows::reduce_row<rows::Max>(running.maximum, scratch[0]);
+  if constexpr (kClustered) {
+    maximum = rows::reduce_cluster<rows::Max>(maximum, &slot[0]);
+    rows::cluster_wait();
+  }
+  float sum = running.maximum == maximum ? running.sum : running.sum * power(running.maximum - maximum);
+  sum = rows::reduce_row<rows::Add>(sum, scratch[1]);
+  if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot[1]);
+  if (leads && active) {
+    // The difference first: where the target is the largest logit, nothing of the logarithm is lost.
+    losses[row] = !counts ? 0.0f : is_class ? (maximum - picked) + logf(sum) : NAN;
+  }
+  if constexpr (kClustered) rows::cluster_wait();
+}
+
+// The mean of the losses that count, NaN of none. One block, always in the same order: a second run gives the same bits.
+__global__ void __launch_bounds__(1024) mean_of_counted(float* __restrict__ mean, const float* __restrict__ losses, int64_t rows,
+                                                        const int64_t* __restrict__ target, Layout places, int64_t ignore_index) {
+  __shared__ float scratch[2][32];
+  float sum = 0.0f, count = 0.0f;
+#pragma unroll 4
+  for (int64_t row = threadIdx.x; row < rows; row += blockDim.x) {
+    sum += losses[row];  // 0 where it does not count
+    count += target[places.start(row)] == ignore_index ? 0.0f : 1.0f;
+  }
+  sum = rows::reduce_row<rows::Add>(sum, scratch[0]);
+  count = rows::reduce_row<rows::Add>(count, scratch[1]);
+  if (threadIdx.x == 0) *mean = sum / count;
+}
+
+int threads_for(int64_t vectors) {
+  const int64_t needed = (vectors + kInFlight - 1) / kInFlight;
+  if (needed >= kMostThreads) return kMostThreads;
+  if (needed > 32) return static_cast<int>((needed + 31) / 32 * 32);
+  int threads = 8;
+  while (threads < needed) threads *= 2;
+  return threads;
+}
+
+cudaError_t multiprocessors(int* count) {
+  int device = 0;
+  const cudaError_t error = cudaGetDevice(&device);
+  return error == cudaSuccess ? cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device) : error;
+}
+
+template <typename T>
+cudaError_t launch(float* losses, const T* logits, const Layout& layout, const int64_t* target, const Layout& places, int64_t n,
+                   int64_t ignore_index, cudaStream_t stream) {
+  const int64_t vectors = n / rows::kLanes<T>, turns = vectors / (kInFlight * kMostThreads);
+  rows::Shape shape{threads_for(vectors), 1, kInFlight, 1};
+  if (shape.threads < 128) shape.rows_per_block = 128 / shape.threads;
+  if (turns >= 2) {
+    int sms = 0;
+    const cudaError_t error = multiprocessors(&sms);
+    if (error != cudaSuccess) return error;
+    const auto too_few = [&] { return layout.rows * shape.blocks < static_cast<int64_t>(kBlocksPerSm) * sms; };
+    const bool clusters = too_few() && rows::made_for_clusters(cross_entropy_of_rows<T, true>);
+    while (clusters && too_few() && shape.blocks < kMostBlocks && turns >= 2 * shape.blocks) shape.blocks *= 2;
+  }
+  const auto kernel = shape.blocks > 1 ? cross_entropy_of_rows<T, true> : cross_entropy_of_rows<T, false>;
+  return rows::launch(kernel, shape, layout.rows, stream, losses, logits, layout, target, places, n, ignore_index);
+}
+
+}  // namespace
+
+// `logits` has rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16), `target` a class for each: four numbers each
+// make a `rows::Layout`. `losses` gets one float a row, and `mean` the mean of those that count unless it is null. Returns null,
+// or what CUDA says went wrong.
+const char* cross_entropy_launch(float* losses, float* mean, const void* logits, const int64_t* logits_rows, const int64_t* target,
+                                 const int64_t* target_places, int64_t n, int64_t ignore_index, int dtype, void* stream) {
+  const Layout layout = Layout::of(logits_rows), places = Layout::of(target_places);
+  const cudaStream_t on = static_cast<cudaStream_t>(stream);
+  cudaError_t error = cudaSuccess;
+  if (layout.rows > 0) {
+    error = rows::with_dtype(dtype, [&](auto element) {
+      using T = decltype(element);
+      return launch<T>(losses, static_cast<const T*>(logits), layout, target, places, n, ignore_index, on);
+    });
+  }
+  if (error == cudaSuccess && mean != nullptr) {
+    mean_of_counted<<<1, 1024, 0, on>>>(mean, losses, layout.rows, target, places, ignore_index);
+    error = cudaGetLastError();
+  }
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -60,7 +61,8 @@ def command(parts: Parts, toolchain: Toolchain) -> str:
         missing.append(f"apt-get install -y clang-{OLDEST_CLANG}")
     if parts.wheels.keys() != _WHEELS.keys():
         pins = " ".join(f"'{project}=={_CUDA}.*'" for project in _WHEELS.values())
-        missing.append(f"{toolchain.host_python} -m pip install --no-deps --upgrade --target {_own_folder(toolchain)} {pins}")
+        target = shlex.quote(str(_own_folder(toolchain)))
+        missing.append(f"{toolchain.host_python} -m pip install --no-deps --upgrade --target {target} {pins}")
     return " && ".join(missing)
 
 

@@ -206,8 +206,8 @@ def _write(rows: list[Row], arguments: argparse.Namespace) -> None:
     head = f"{here['date']}, nvcc {here['nvcc']}, g++ {here['gxx']}, torch {here['torch']}, for {arguments.arch}."
     head += (
         " A project that is not in the table was not tried. Cannot: it has nothing for cuda or cpu, or needs what is not here. "
-        "Preprocessed: the headers of those sources that are counted are found, and nothing more was tried. Seconds are those of a machine with "
-        "other work to do; objects that an earlier run had made were not made again."
+        "Preprocessed: the headers of those sources that are counted are found, and nothing more was "
+        "tried. Seconds are those of a machine with other work to do; objects that an earlier run had made were not made again."
     )
     lines = ["# kernel-builder projects, unmodified", "", head, ", ".join(f"{v} {k}" for k, v in counts.items()) + ".", ""]
     lines += ["| source | project | backend | framework | outcome | s | detail |", "| --- " * 7 + "|"]

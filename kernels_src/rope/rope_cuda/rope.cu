@@ -2,15 +2,14 @@
 // (a cos - b sin, b cos + a sin), of q and of k. A pair is the elements i and rotary_dim / 2 + i, or 2 i and 2 i + 1
 // (interleaved).
 //
-// Bytes moved: q and k are read once and written once, 2 * batch * (q_heads + k_heads) * seq * head_dim * sizeof(T); cosines and
-// sines once, 2 * seq * rotary_dim / 2 * sizeof(C), as often as they differ between batches.
+// Bytes moved: q and k are read once and written once, 2 * batch * (q_heads + k_heads) * seq * head_dim * sizeof(T); cosines
+// and sines once, 2 * seq * rotary_dim / 2 * sizeof(C), as often as they differ between batches.
 // Limit: DRAM bandwidth, at four multiplications and two additions a pair.
-// Rule: a thread takes the same pairs, two 16-byte vectors, of two heads at one position, so that 64 bytes are in flight and one
-// read of cosines and sines serves both. A block takes all heads of q and k at one position, so that its cosines and sines come
-// from L2 once; it has at most 256 threads, else the heads are shared out between blocks, and at least 128, else it takes more
-// positions. 64 registers a thread leave 1024 threads an SM, 64 KB in flight.
-// Interleaved pairs put a thread's two vectors side by side, so a warp touches each sector twice: those loads keep their lines in
-// L1.
+// Rule: a thread takes the same pairs of two heads at one position, two 16-byte vectors of each, or of four heads where a
+// vector holds whole pairs (interleaved), so that 64 bytes are in flight and one read of cosines and sines serves all. A block
+// takes all heads of q and k at one position, so that its cosines and sines come from L2 once; it has at most 256 threads, else
+// the heads are shared out between blocks, and at least 128, else it takes more positions. At most 64 registers a thread leave
+// 1024 threads an SM, 64 KB in flight.
 // One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
 
 #include <type_traits>
@@ -19,7 +18,6 @@
 
 namespace {
 
-constexpr int kHeads = 2;  // of one thread
 constexpr int kMostThreads = 256;
 constexpr int kLeastThreads = 128;
 constexpr int kBlocksPerSm = 4;
@@ -52,6 +50,22 @@ struct Job {
   unsigned cuts;         // blocks that share the heads of a position
 };
 
+// What a thread takes at once: `kVectors` of `kLanes` elements, 16 bytes or one, of each of `kHeads` heads.
+template <int kLanes_, bool kInterleaved>
+struct Share {
+  static constexpr int kLanes = kLanes_;
+  static constexpr bool kWholePairs = kInterleaved && kLanes > 1;  // in each vector, else between two
+  static constexpr int kVectors = kWholePairs ? 1 : 2;
+  static constexpr int kHeads = 4 / kVectors;
+  static constexpr int kPairs = kWholePairs ? kLanes / 2 : kLanes;
+  static constexpr int kElements = kVectors * kLanes;
+
+  // Where in a head the vectors of the `unit`-th share start.
+  __device__ static int at(int unit, int vector, int half) {
+    return kInterleaved ? unit * kElements + vector : unit * kLanes + vector * half;
+  }
+};
+
 // The head of q or k that a thread turns.
 template <typename T>
 struct Head {
@@ -73,18 +87,24 @@ __device__ __forceinline__ Head<T> head_at(const Job<T, C>& job, int64_t head, i
           k.out + batch * k.out_stride[0] + head * k.out_stride[1] + position * k.out_stride[2]};
 }
 
-template <typename C, int kLanes>
-__device__ __forceinline__ void read_table(const C* address, float (&lane)[kLanes]) {
-  if constexpr (kLanes == 1) {
-    lane[0] = rows::to_float(*address);
-  } else {
-    constexpr int kEach = rows::kLanes<C>;
+// 16 bytes at a time, as far as there are so many.
+template <typename C, int kPairs>
+__device__ __forceinline__ void read_table(const C* address, float (&pair)[kPairs]) {
+  if constexpr (kPairs == 1) {
+    pair[0] = rows::to_float(*address);
+  } else if constexpr (kPairs < rows::kLanes<C>) {
+    const uint2 words = __ldg(reinterpret_cast<const uint2*>(address));
+    float twice[rows::kLanes<C>];
+    rows::unpack<C>(make_uint4(words.x, words.y, 0, 0), twice);
 #pragma unroll
-    for (int i = 0; i < kLanes; i += kEach) {
-      float part[kEach];
+    for (int i = 0; i < kPairs; ++i) pair[i] = twice[i];
+  } else {
+#pragma unroll
+    for (int i = 0; i < kPairs; i += rows::kLanes<C>) {
+      float part[rows::kLanes<C>];
       rows::unpack<C>(rows::load_shared_by_rows(address + i), part);
 #pragma unroll
-      for (int k = 0; k < kEach; ++k) lane[i + k] = part[k];
+      for (int k = 0; k < rows::kLanes<C>; ++k) pair[i + k] = part[k];
     }
   }
 }
@@ -93,12 +113,10 @@ __device__ __forceinline__ void read_table(const C* address, float (&lane)[kLane
 template <typename T, int kLanes>
 using Packed = std::conditional_t<kLanes == 1, T, uint4>;
 
-template <bool kKeepInL1, typename T, int kLanes>
+template <typename T, int kLanes>
 __device__ __forceinline__ Packed<T, kLanes> load_head(const T* address) {
   if constexpr (kLanes == 1) {
     return *address;
-  } else if constexpr (kKeepInL1) {
-    return *reinterpret_cast<const uint4*>(address);
   } else {
     return rows::load_once(address);
   }
@@ -120,98 +138,93 @@ __device__ __forceinline__ void turn(float& a, float& b, float cos, float sin) {
   a = turned;
 }
 
-// The pairs of two vectors: between them, or within each of them.
-template <bool kInterleaved, int kLanes>
-__device__ __forceinline__ void turn_all(float (&x)[kLanes], float (&y)[kLanes], const float (&cos)[kLanes],
-                                         const float (&sin)[kLanes]) {
-  if constexpr (kInterleaved && kLanes > 1) {
-    constexpr int kHalf = kLanes / 2;
+template <typename S>
+__device__ __forceinline__ void turn_all(float (&x)[S::kVectors][S::kLanes], const float (&cos)[S::kPairs],
+                                         const float (&sin)[S::kPairs]) {
 #pragma unroll
-    for (int k = 0; k < kHalf; ++k) {
-      turn(x[2 * k], x[2 * k + 1], cos[k], sin[k]);
-      turn(y[2 * k], y[2 * k + 1], cos[kHalf + k], sin[kHalf + k]);
+  for (int k = 0; k < S::kPairs; ++k) {
+    if constexpr (S::kWholePairs) {
+      turn(x[0][2 * k], x[0][2 * k + 1], cos[k], sin[k]);
+    } else {
+      turn(x[0][k], x[1][k], cos[k], sin[k]);
     }
-  } else {
-#pragma unroll
-    for (int k = 0; k < kLanes; ++k) turn(x[k], y[k], cos[k], sin[k]);
   }
 }
 
-// `kLanes` pairs of a thread's heads, from the `unit`-th on.
-template <typename T, typename C, int kLanes, bool kInterleaved>
-__device__ __forceinline__ void turn_unit(const Head<T> (&head)[kHeads], const C* cos, const C* sin, int unit, int half) {
-  const int one = unit * kLanes * (kInterleaved ? 2 : 1);
-  const int other = one + (kInterleaved ? kLanes : half);
-  Packed<T, kLanes> first[kHeads], second[kHeads];
+template <typename S, typename T, typename C>
+__device__ __forceinline__ void turn_unit(const Head<T> (&head)[S::kHeads], const C* cos, const C* sin, int unit, int half) {
+  Packed<T, S::kLanes> packed[S::kHeads][S::kVectors];
 #pragma unroll
-  for (int j = 0; j < kHeads; ++j) {
+  for (int j = 0; j < S::kHeads; ++j) {
     if (head[j].in == nullptr) continue;
-    first[j] = load_head<kInterleaved, T, kLanes>(head[j].in + one);
-    second[j] = load_head<kInterleaved, T, kLanes>(head[j].in + other);
+#pragma unroll
+    for (int v = 0; v < S::kVectors; ++v) packed[j][v] = load_head<T, S::kLanes>(head[j].in + S::at(unit, v, half));
   }
-  float c[kLanes], s[kLanes];
-  read_table<C, kLanes>(cos + unit * kLanes, c);
-  read_table<C, kLanes>(sin + unit * kLanes, s);
+  float c[S::kPairs], s[S::kPairs];
+  read_table<C, S::kPairs>(cos + unit * S::kPairs, c);
+  read_table<C, S::kPairs>(sin + unit * S::kPairs, s);
 #pragma unroll
-  for (int j = 0; j < kHeads; ++j) {
+  for (int j = 0; j < S::kHeads; ++j) {
     if (head[j].in == nullptr) continue;
-    float x[kLanes], y[kLanes];
-    unpack_head<T, kLanes>(first[j], x);
-    unpack_head<T, kLanes>(second[j], y);
-    turn_all<kInterleaved, kLanes>(x, y, c, s);
-    rows::write<T, kLanes>(head[j].out + one, x);
-    rows::write<T, kLanes>(head[j].out + other, y);
+    float x[S::kVectors][S::kLanes];
+#pragma unroll
+    for (int v = 0; v < S::kVectors; ++v) unpack_head<T, S::kLanes>(packed[j][v], x[v]);
+    turn_all<S>(x, c, s);
+#pragma unroll
+    for (int v = 0; v < S::kVectors; ++v) rows::write<T, S::kLanes>(head[j].out + S::at(unit, v, half), x[v]);
   }
 }
 
-// A thread's share of what lies behind the pairs: `kLanes` elements at `at`, and as many after them.
-template <typename T, int kLanes>
-__device__ __forceinline__ void copy_unit(const Head<T> (&head)[kHeads], int at, int dim) {
+// A thread's share of what lies behind the pairs, from the element `at` on.
+template <typename S, typename T>
+__device__ __forceinline__ void copy_unit(const Head<T> (&head)[S::kHeads], int at, int dim) {
 #pragma unroll
-  for (int i = 0; i < 2; ++i, at += kLanes) {
+  for (int v = 0; v < S::kVectors; ++v, at += S::kLanes) {
     if (at >= dim) continue;
 #pragma unroll
-    for (int j = 0; j < kHeads; ++j) {
+    for (int j = 0; j < S::kHeads; ++j) {
       if (head[j].in == nullptr) continue;
-      float x[kLanes];
-      rows::read_once<T, kLanes>(head[j].in + at, x);
-      rows::write<T, kLanes>(head[j].out + at, x);
+      float x[S::kLanes];
+      rows::read_once<T, S::kLanes>(head[j].in + at, x);
+      rows::write<T, S::kLanes>(head[j].out + at, x);
     }
   }
 }
 
-// threadIdx.x counts pairs, .y heads, .z positions. `kLanes` elements at a time: 16 bytes, or one where that is not aligned.
+// threadIdx.x counts shares of a head, .y heads, .z positions. `kLanes` elements at a time: 16 bytes, or one where it must be.
 template <typename T, typename C, int kLanes, bool kInterleaved>
 __global__ void __launch_bounds__(kMostThreads, kBlocksPerSm) rope_kernel(const Job<T, C> job) {
+  using S = Share<kLanes, kInterleaved>;
   const unsigned cut = blockIdx.x % job.cuts;
   const int64_t position = static_cast<int64_t>(blockIdx.x / job.cuts) * blockDim.z + threadIdx.z;
   if (position >= job.batch * job.seq) return;
   const int64_t batch = rows::divide(position, job.seq), place = position - batch * job.seq;
-  Head<T> head[kHeads];
+  Head<T> head[S::kHeads];
 #pragma unroll
-  for (int j = 0; j < kHeads; ++j) {
-    head[j] = head_at(job, (static_cast<int64_t>(cut) * kHeads + j) * blockDim.y + threadIdx.y, batch, place);
+  for (int j = 0; j < S::kHeads; ++j) {
+    head[j] = head_at(job, (static_cast<int64_t>(cut) * S::kHeads + j) * blockDim.y + threadIdx.y, batch, place);
   }
   const C* cos = job.cos.at(batch, place);
   const C* sin = job.sin.at(batch, place);
   const int half = job.rotary_dim / 2;
   int unit = threadIdx.x;
   do {
-    const int turned = half / kLanes;
-    if (unit < turned) {
-      turn_unit<T, C, kLanes, kInterleaved>(head, cos, sin, unit, half);
+    const int at = unit * S::kElements;
+    if (at < job.rotary_dim) {
+      turn_unit<S>(head, cos, sin, unit, half);
     } else {
-      copy_unit<T, kLanes>(head, job.rotary_dim + (unit - turned) * 2 * kLanes, job.dim);
+      copy_unit<S>(head, at, job.dim);
     }
     unit += blockDim.x;
     // Vectors take one turn: as a loop they would hold more addresses than there are registers.
-  } while (kLanes == 1 && 2 * unit < job.dim);
+  } while (kLanes == 1 && unit * S::kElements < job.dim);
 }
 
-template <typename T, typename C>
-cudaError_t launch(void (*kernel)(Job<T, C>), Job<T, C> job, int lanes, cudaStream_t stream) {
+template <typename T, typename C, int kLanes, bool kInterleaved>
+cudaError_t launch(Job<T, C> job, cudaStream_t stream) {
+  using S = Share<kLanes, kInterleaved>;
   const auto ceil = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-  const int64_t units = ceil(job.dim, 2 * lanes), slots = ceil(job.heads, kHeads);
+  const int64_t units = ceil(job.dim, S::kElements), slots = ceil(job.heads, S::kHeads);
   const int64_t x = units < kMostThreads ? units : kMostThreads;
   job.cuts = static_cast<unsigned>(ceil(slots, kMostThreads / x));
   const int64_t y = ceil(slots, job.cuts);
@@ -219,7 +232,7 @@ cudaError_t launch(void (*kernel)(Job<T, C>), Job<T, C> job, int lanes, cudaStre
   const int64_t blocks = ceil(job.batch * job.seq, z) * job.cuts;
   if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
   const dim3 block(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
-  kernel<<<static_cast<unsigned>(blocks), block, 0, stream>>>(job);
+  rope_kernel<T, C, kLanes, kInterleaved><<<static_cast<unsigned>(blocks), block, 0, stream>>>(job);
   return cudaGetLastError();
 }
 
@@ -237,14 +250,20 @@ bool aligned(const Table<C>& table) {
   return rows::aligned(table.data) && table.stride[0] % rows::kLanes<C> == 0 && table.stride[1] % rows::kLanes<C> == 0;
 }
 
+// Whether heads, their turned part, cosines and sines can be taken in vectors, one for each thread of a block at most.
+template <typename T, typename C>
+bool aligned(const Job<T, C>& job, bool interleaved) {
+  constexpr int kLanes = rows::kLanes<T>;
+  const int share = interleaved ? kLanes : 2 * kLanes;
+  return job.dim <= share * kMostThreads && job.rotary_dim % share == 0 && job.dim % kLanes == 0 && aligned(job.q) &&
+         aligned(job.k) && aligned(job.cos) && aligned(job.sin);
+}
+
 template <typename T, typename C>
 cudaError_t launch_best(const Job<T, C>& job, bool interleaved, cudaStream_t stream) {
   constexpr int kLanes = rows::kLanes<T>;
-  if (job.dim <= 2 * kLanes * kMostThreads && job.rotary_dim % (2 * kLanes) == 0 && job.dim % kLanes == 0 && aligned(job.q) && aligned(job.k) && aligned(job.cos) &&
-      aligned(job.sin)) {
-    return launch(interleaved ? rope_kernel<T, C, kLanes, true> : rope_kernel<T, C, kLanes, false>, job, kLanes, stream);
-  }
-  return launch(interleaved ? rope_kernel<T, C, 1, true> : rope_kernel<T, C, 1, false>, job, 1, stream);
+  if (!aligned(job, interleaved)) return interleaved ? launch<T, C, 1, true>(job, stream) : launch<T, C, 1, false>(job, stream);
+  return interleaved ? launch<T, C, kLanes, true>(job, stream) : launch<T, C, kLanes, false>(job, stream);
 }
 
 template <typename T, typename C>
@@ -272,10 +291,10 @@ Job<T, C> job_of(void* const* outputs, const void* const* inputs, const int64_t*
 
 }  // namespace
 
-// `outputs` are those of q and k, `inputs` q, k, cosines and sines. `sizes`: batch, heads of q, heads of k, positions, head_dim,
-// rotary_dim. `strides`, in elements: of batch, head and position for q, k and their outputs, of batch and position for cosines
-// and sines. `dtype` is that of q and k (0 float32, 1 float16, 2 bfloat16), `table_dtype` that of cosines and sines: the same, or
-// float32. Returns null, or what CUDA says went wrong.
+// `outputs` are those of q and k, `inputs` q, k, cosines and sines. `sizes`: batch, heads of q, heads of k, positions,
+// head_dim, rotary_dim. `strides`, in elements: of batch, head and position for q, k and their outputs, of batch and position
+// for cosines and sines. `dtype` is that of q and k (0 float32, 1 float16, 2 bfloat16), `table_dtype` that of cosines and
+// sines: the same, or float32. Returns null, or what CUDA says went wrong.
 const char* rope_launch(void* const* outputs, const void* const* inputs, const int64_t* sizes, const int64_t* strides,
                         bool interleaved, int dtype, int table_dtype, void* stream) {
   // Heads and their elements are counted in 32 bits.

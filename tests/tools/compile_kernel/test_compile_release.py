@@ -36,7 +36,8 @@ def test_a_release_holds_every_variant_and_names_the_missing_one(tmp_path: Path,
         (library,) = (project / "build" / variant).glob("*.abi3.so")
         needed = elf.read(library).needed
         assert "libtorch.so" in needed
-        assert ("libtorch_cuda.so" in needed, "libcudart.so.13" in needed) == ("cu130" in variant, "cu130" in variant)
+        assert ("libtorch_cuda.so" in needed) == ("-cu1" in variant)
+        assert ("libcudart.so.13" in needed, "libcudart.so.12" in needed) == ("cu130" in variant, "cu126" in variant)
         assert max_version(library, "GLIBC") <= (2, 28)
         assert max_version(library, "GLIBCXX") <= (3, 4, 24)
     # As an application loads a local build in place of the Hub's.

@@ -19,7 +19,7 @@ CASES = [("rmsnorm", "sm_80"), ("rmsnorm", "sm_120"), *((op, "sm_90") for op in 
 SLOW = re.compile(r"_again|_twice|_kernelI\S*?Li1E|mean_of_")
 # What is less than 16 bytes, and moved once a row: a target, its logit, an element outside the aligned part, the loss.
 ONCE_A_ROW = {"cross_entropy": ["LDG", "LDG", "LDG", "STG"]}
-# Interleaved rope, where cosines and sines have its elements' dtype: those of a vector's pairs are 8 bytes, once for four heads.
+# Interleaved rope, cosines and sines of its elements' dtype: those of the pairs of a vector are 8 bytes, once for four heads.
 PAIRS_OF_A_VECTOR = re.compile(r"rope_kernelI(?:\w+S\d_|ff)Li\dELb1E")
 
 

@@ -1,12 +1,13 @@
 // Cross-entropy of rows of logits: loss[r] = log(sum_j exp(x[r, j])) - x[r, target[r]], and 0 where target[r] is ignore_index
 //
-// Bytes moved: the logits of every row that counts are read once, rows * n * sizeof(T); nothing as long as a row is written, and
-// a row that is ignored is not read.
-// Limit: DRAM bandwidth. An exponential an element is half of what the hardware makes in the time that two bytes take.
-// Rule: a thread keeps four vectors in flight, a running maximum and the sum below it, which is rescaled when the maximum grows:
-// once for four vectors, not once an element. A row gets as many threads as hold it, at most 512, which then go over it in turns
-// of 32 KB; rows of less than 128 threads share a block. Where that makes less than eight blocks an SM, a cluster of up to eight
-// blocks shares a row, as long as each has a turn of its own. Merged are maxima first, then sums: lanes, warps, blocks.
+// Bytes moved: the logits of every row that counts are read once, rows * n * sizeof(T); nothing as long as a row is written,
+// and a row that is ignored is not read.
+// Limit: DRAM bandwidth. An exponential an element is about half of what the hardware makes while two bytes arrive.
+// Rule: a thread has four vectors in flight, and as soon as one is here asks for the next: 64 KB an SM of two blocks. It keeps
+// the largest logit so far and the sum of exponentials below it, which is rescaled where a vector holds a larger one. A row gets
+// as many threads as hold it, at most 512, which then go over it in turns of 32 KB; rows of less than 128 threads share a block.
+// Where that makes less than eight blocks an SM, a cluster of up to eight blocks shares a row, as long as each has a turn of its
+// own. What the threads found is merged at the end, maxima first, then sums: lanes, warps, blocks.
 // A row may start and end anywhere: what lies outside its aligned vectors, up to 14 elements, is read one by one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
@@ -16,7 +17,8 @@ namespace {
 
 using rows::Layout;
 
-constexpr int kInFlight = 4, kMostThreads = 512, kMostBlocks = 8, kBlocksPerSm = 8;
+// Vectors a thread, threads a block, blocks a row, and the blocks an SM from which on a row is not shared.
+constexpr int kInFlight = 4, kMostThreads = 512, kMostBlocks = 8, kEnoughPerSm = 8;
 
 // Four bytes of elements that add nothing to a sum of exponentials: -inf.
 template <typename T>
@@ -54,40 +56,28 @@ struct Running {
   }
 
   template <typename T>
-  __device__ __forceinline__ void add(uint4 (&held)[kInFlight]) {
+  __device__ __forceinline__ void add(uint4 vector) {
     constexpr int kLanes = rows::kLanes<T>;
-    float larger = maximum;
+    float lane[kLanes];
+    rows::unpack<T>(vector, lane);
+    float larger = lane[0];
 #pragma unroll
-    for (int j = 0; j < kInFlight; ++j) {
-      float lane[kLanes];
-      rows::unpack<T>(held[j], lane);
-#pragma unroll
-      for (int i = 0; i < kLanes; ++i) larger = fmaxf(larger, lane[i]);
-    }
+    for (int i = 1; i < kLanes; ++i) larger = fmaxf(larger, lane[i]);
     raise(larger);
     const float from = about();
-    float part[4] = {sum, 0.0f, 0.0f, 0.0f};
+    float odd = 0.0f;
 #pragma unroll
-    for (int j = 0; j < kInFlight; ++j) {
-      float lane[kLanes];
-      rows::keep_packed(held[j]);
-      rows::unpack<T>(held[j], lane);
-#pragma unroll
-      for (int i = 0; i < kLanes; ++i) part[i % 4] += power(lane[i] - from);
-    }
-    sum = (part[0] + part[1]) + (part[2] + part[3]);
+    for (int i = 0; i < kLanes; ++i) (i % 2 ? odd : sum) += power(lane[i] - from);
+    sum += odd;
   }
 };
 
-// Every blockDim.x-th vector from `address` on, as far as the next `left` go.
+// The vector at `at`, or one that adds nothing where the row has none.
 template <typename T>
-__device__ __forceinline__ void load(uint4 (&held)[kInFlight], const uint4* address, int64_t left) {
-#pragma unroll
-  for (int j = 0; j < kInFlight; ++j) {
-    const int at = j * blockDim.x;
-    held[j] = make_uint4(kNothing<T>, kNothing<T>, kNothing<T>, kNothing<T>);
-    if (at < left) held[j] = rows::load_once(address + at);
-  }
+__device__ __forceinline__ uint4 load(const uint4* at, const uint4* end) {
+  uint4 vector = make_uint4(kNothing<T>, kNothing<T>, kNothing<T>, kNothing<T>);
+  if (at < end) vector = rows::load_once(at);
+  return vector;
 }
 
 // `losses` has one element a row; a target that is no class, -1 or n say, gives NaN and reads nothing.
@@ -105,31 +95,33 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   const bool counts = label != ignore_index, is_class = label >= 0 && label < n;
   const T* x_row = logits + (active ? layout.start(row) : 0);
   const bool leads = threadIdx.x == 0 && part == 0;
-  float picked = 0.0f;
-  if (leads && counts && is_class) picked = rows::to_float(x_row[label]);
+  float picked = NAN;
+  if (leads && is_class) picked = rows::to_float(x_row[label]);
 
   const int64_t length = counts && is_class ? n : 0;
   const int64_t to_aligned = (0 - reinterpret_cast<uintptr_t>(x_row)) % 16 / sizeof(T);
   const int64_t before = to_aligned < length ? to_aligned : length;
   const int64_t vectors = (length - before) / kLanes;
-  const uint4* aligned = reinterpret_cast<const uint4*>(x_row + before);
-
-  Running running;
-  uint4 next[kInFlight];
   const int turn = kInFlight * blockDim.x;
-  int64_t v = static_cast<int64_t>(part) * turn + threadIdx.x;
-  load<T>(next, aligned + v, vectors - v);
-  while (v < vectors) {
-    uint4 held[kInFlight];
+  const uint4* at = reinterpret_cast<const uint4*>(x_row + before) + part * turn + threadIdx.x;
+  const uint4* const end = reinterpret_cast<const uint4*>(x_row + before) + vectors;
+
+  uint4 held[kInFlight];
 #pragma unroll
-    for (int j = 0; j < kInFlight; ++j) held[j] = next[j];
-    v += static_cast<int64_t>(parts) * turn;
-    load<T>(next, aligned + v, vectors - v);
-    running.add<T>(held);
-  }
+  for (int j = 0; j < kInFlight; ++j) held[j] = load<T>(at + j * blockDim.x, end);
+  Running running;
   const int outside = part == 0 ? static_cast<int>(length - vectors * kLanes) : 0;
   for (int i = threadIdx.x; i < outside; i += blockDim.x) {
     running.add(rows::to_float(x_row[i < before ? i : vectors * kLanes + i]));
+  }
+  while (at < end) {
+    at += parts * turn;
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) {
+      const uint4 vector = held[j];
+      held[j] = load<T>(at + j * blockDim.x, end);
+      running.add<T>(vector);
+    }
   }
 
   float maximum = rows::reduce_row<rows::Max>(running.maximum, scratch[0]);
@@ -142,14 +134,15 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot[1]);
   if (leads && active) {
     // The difference first: where the target is the largest logit, nothing of the logarithm is lost.
-    losses[row] = !counts ? 0.0f : is_class ? (maximum - picked) + logf(sum) : NAN;
+    losses[row] = counts ? (maximum - picked) + logf(sum) : 0.0f;
   }
   if constexpr (kClustered) rows::cluster_wait();
 }
 
 // The mean of the losses that count, NaN of none. One block, always in the same order: a second run gives the same bits.
-__global__ void __launch_bounds__(1024) mean_of_counted(float* __restrict__ mean, const float* __restrict__ losses, int64_t rows,
-                                                        const int64_t* __restrict__ target, Layout places, int64_t ignore_index) {
+__global__ void __launch_bounds__(1024)
+    mean_of_counted(float* __restrict__ mean, const float* __restrict__ losses, int64_t rows,
+                    const int64_t* __restrict__ target, Layout places, int64_t ignore_index) {
   __shared__ float scratch[2][32];
   float sum = 0.0f, count = 0.0f;
 #pragma unroll 4
@@ -187,7 +180,7 @@ cudaError_t launch(float* losses, const T* logits, const Layout& layout, const i
     int sms = 0;
     const cudaError_t error = multiprocessors(&sms);
     if (error != cudaSuccess) return error;
-    const auto too_few = [&] { return layout.rows * shape.blocks < static_cast<int64_t>(kBlocksPerSm) * sms; };
+    const auto too_few = [&] { return layout.rows * shape.blocks < static_cast<int64_t>(kEnoughPerSm) * sms; };
     const bool clusters = too_few() && rows::made_for_clusters(cross_entropy_of_rows<T, true>);
     while (clusters && too_few() && shape.blocks < kMostBlocks && turns >= 2 * shape.blocks) shape.blocks *= 2;
   }
@@ -198,10 +191,11 @@ cudaError_t launch(float* losses, const T* logits, const Layout& layout, const i
 }  // namespace
 
 // `logits` has rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16), `target` a class for each: four numbers each
-// make a `rows::Layout`. `losses` gets one float a row, and `mean` the mean of those that count unless it is null. Returns null,
-// or what CUDA says went wrong.
-const char* cross_entropy_launch(float* losses, float* mean, const void* logits, const int64_t* logits_rows, const int64_t* target,
-                                 const int64_t* target_places, int64_t n, int64_t ignore_index, int dtype, void* stream) {
+// make a `rows::Layout`. `losses` gets one float a row, and `mean` the mean of those that count unless it is null. Returns
+// null, or what CUDA says went wrong.
+const char* cross_entropy_launch(float* losses, float* mean, const void* logits, const int64_t* logits_rows,
+                                 const int64_t* target, const int64_t* target_places, int64_t n, int64_t ignore_index,
+                                 int dtype, void* stream) {
   const Layout layout = Layout::of(logits_rows), places = Layout::of(target_places);
   const cudaStream_t on = static_cast<cudaStream_t>(stream);
   cudaError_t error = cudaSuccess;

@@ -3,11 +3,13 @@
 #include "tensors.h"
 
 #if defined(CUDA_KERNEL)
-const char* cross_entropy_launch(float* losses, float* mean, const void* logits, const int64_t* logits_rows, const int64_t* target,
-                                 const int64_t* target_places, int64_t n, int64_t ignore_index, int dtype, void* stream);
+const char* cross_entropy_launch(float* losses, float* mean, const void* logits, const int64_t* logits_rows,
+                                 const int64_t* target, const int64_t* target_places, int64_t n, int64_t ignore_index,
+                                 int dtype, void* stream);
 #else
 const int64_t* cross_entropy_cpu(float* losses, float* mean, const void* logits, const int64_t* logits_rows,
-                                 const int64_t* target, const int64_t* target_places, int64_t n, int64_t ignore_index, int dtype);
+                                 const int64_t* target, const int64_t* target_places, int64_t n, int64_t ignore_index,
+                                 int dtype);
 #endif
 
 namespace {

@@ -10,8 +10,17 @@ from torch.library import opcheck
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from problem import inputs, reference
 
-# Vectors and single elements; few heads and many, one position and several a block, more heads than a block takes.
-SHAPES = [(2, 4, 2, 7, 128), (1, 32, 8, 3, 128), (1, 3, 1, 300, 64), (2, 2, 2, 5, 6), (1, 14, 2, 9, 80), (1, 600, 8, 1, 256)]
+# Vectors and single elements; few heads and many, one position and several a block, more heads than a block takes, a head of
+# more vectors than a block has threads.
+SHAPES = [
+    (2, 4, 2, 7, 128),
+    (1, 32, 8, 3, 128),
+    (1, 3, 1, 300, 64),
+    (2, 2, 2, 5, 6),
+    (1, 14, 2, 9, 80),
+    (1, 600, 8, 1, 256),
+    (1, 2, 1, 2, 8192),
+]
 
 
 def made(shape, dtype, device, tables=torch.float32):

@@ -60,7 +60,7 @@ def _liger():
 
 
 def _quack():
-    from quack import cross_entropy
+    from quack.cross_entropy import cross_entropy
 
     return lambda logits, target, ignore_index=-100, reduction="mean": cross_entropy(
         logits, target, ignore_index=ignore_index, reduction=reduction

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import children
 import torch
-from conftest import Scaffolded
+
+if TYPE_CHECKING:
+    # The child imports this file too, where another folder's conftest may come first.
+    from conftest import Scaffolded
 
 
 def takes_the_place_of_the_function(project: Path) -> None:

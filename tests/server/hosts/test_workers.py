@@ -26,6 +26,11 @@ pytestmark = pytest.mark.anyio
 PUBLISH = next(tool for tool in TOOLS if tool.name == "publish_to_hub")
 
 
+def below(others: set[int]) -> list[int]:
+    """Processes that were started since there were `others`."""
+    return [pid for pid in descendants(os.getpid()) if pid not in others]
+
+
 @asynccontextmanager
 async def opened() -> AsyncIterator[Workers]:
     workers = Workers()
@@ -98,6 +103,7 @@ async def test_cancelling_kills_the_worker_and_the_next_call_is_right(tmp_path: 
 
 
 async def test_a_call_cancelled_before_it_has_a_process_leaves_none(tmp_path: Path) -> None:
+    others = set(descendants(os.getpid()))
     async with opened() as workers:
         folder = request(tmp_path / "job", tmp_path)
         (folder / worker.REQUEST).unlink()
@@ -108,16 +114,17 @@ async def test_a_call_cancelled_before_it_has_a_process_leaves_none(tmp_path: Pa
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert len(descendants(os.getpid())) == 1
+        assert len(below(others)) == 1
 
 
 async def test_only_the_tool_that_uploads_sees_the_hub_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("KERNELWRIGHT_TOKEN", "server_secret")
+    others = set(descendants(os.getpid()))
     async with opened() as workers:
         for number, tool in enumerate((COMPILE, PUBLISH, replace(COMPILE, name="other"))):
             await workers.run(tool, request(tmp_path / str(number), tmp_path), lambda *_: None)
-        environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in descendants(os.getpid())]
+        environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in below(others)]
         forking = [text for text in environments if b"PATH=" in text]
         assert sum(b"hf_secret" in text for text in forking) == 1
         assert len(forking) == 2
@@ -125,9 +132,10 @@ async def test_only_the_tool_that_uploads_sees_the_hub_token(tmp_path: Path, mon
 
 
 async def test_a_dead_parent_of_workers_is_replaced(tmp_path: Path) -> None:
+    others = set(descendants(os.getpid()))
     async with opened() as workers:
         assert await workers.run(COMPILE, request(tmp_path / "one", tmp_path), lambda *_: None) == 0
-        (parent,) = descendants(os.getpid())
+        (parent,) = below(others)
         os.kill(parent, signal.SIGKILL)
         while is_running(parent):
             await asyncio.sleep(0.01)

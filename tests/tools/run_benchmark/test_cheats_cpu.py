@@ -13,10 +13,11 @@ from cheats_cpu import CHEATS
 def test_cheat_is_caught(name: str, judged: Callable[..., Any]) -> None:
     verdict, family, source = CHEATS[name]
     found = judged(source, most_profiled=1 if verdict == "suspicious" else 0)
-    # That a kept result is wrong is always seen; on a quiet host also that it took no time, which weighs more.
-    allowed = {verdict, "rejected"} if family == "wrong when timed" else {verdict}
-    assert family in found.families, (found.families, found.reasons)
-    assert found.verdict in allowed, (found.families, found.reasons)
+    # Results that are kept show in either way: as wrong for new data, or as calls that new data makes longer.
+    kept = family == "wrong when timed"
+    families, verdicts = ({family, "cached or skipped"}, {verdict, "rejected"}) if kept else ({family}, {verdict})
+    assert families & found.families, (found.families, found.reasons)
+    assert found.verdict in verdicts, (found.families, found.reasons)
 
 
 def test_there_are_enough_cheats() -> None:

@@ -37,8 +37,8 @@ RECIPES = (
         """\
 Write a GPU kernel for `$op` named `$name`.
 1. get_arch_guide(arch="$arch"), then read_reference() and the one guide that fits the operation.
-2. scaffold_kernel(op="$op", name="$name"); the guide new-op tells how to make an operation of your own of it.
-   problem.py says what must be computed and where it is measured.
+2. scaffold_kernel(op="$op", name="$name"); for an operation that is not in the catalogue op="custom" with a reference, see the
+   guide new-op. problem.py says what must be computed and where it is measured.
 3. compile_kernel, mend what it reports, then run_benchmark. Only verdict `ok` counts.
 4. Improve one thing at a time: say what should get faster and why, change it, measure, keep it only if it did.
 Report the final table, the verdict, and what limits the kernel now.""",

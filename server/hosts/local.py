@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from kernelwright.server.hosts.base import Outcome
 from kernelwright.server.hosts.workers import Workers
 from kernelwright.server.settings import Settings
 from kernelwright.tools import gpu, sandbox, toolchain, worker
-from kernelwright.tools.tool import Context, Progress, Tool
+from kernelwright.tools.tool import Context, Progress, Tool, ToolError
 
 if TYPE_CHECKING:
     from kernelwright.tools.compile_kernel.warm import Warm
@@ -59,8 +60,12 @@ class LocalHost:
 
         if self._warm is not None:
             self._warm.close()
-        found = toolchain.detect(self._settings.host_python, cache=self._settings.cache_dir)
-        return Warm(found, self._settings.cache_dir, self._settings.jobs_dir) if Warm.possible(found) else None
+        try:
+            found = toolchain.detect(self._settings.host_python, cache=self._settings.cache_dir)
+            return Warm(found, self._settings.cache_dir, self._settings.jobs_dir) if Warm.possible(found) else None
+        except (ToolError, OSError, subprocess.SubprocessError):
+            # It saves time and nothing else: what is missing here the job finds missing too, and says so.
+            return None
 
     async def describe(self, queued: int) -> dict[str, Any]:
         return await anyio.to_thread.run_sync(self._describe, queued)

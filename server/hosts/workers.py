@@ -33,7 +33,7 @@ class Workers:
     async def run(self, tool: Tool, folder: Path, progress: Progress) -> int | None:
         """Carry out the call in `folder` (see `kernelwright.tools.worker`); its exit status, None if that was lost.
 
-        However this ends, the worker and everything it started is gone.
+        Where this is cancelled, or the status is lost, the worker and everything it started is gone.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -47,7 +47,7 @@ class Workers:
                 if "exit" in data:
                     code = int(data["exit"])
                     break
-                if "stage" in data:
+                if {"stage", "message", "fraction"} <= data.keys():
                     progress(data["stage"], data["message"], data["fraction"])
                 else:
                     # A library that prints must not end the job; its words are in the log's last lines.

@@ -36,8 +36,12 @@ class Warm:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self.address))
         listener.listen(64)
-        with listener:
-            self._process = _start(toolchain, cache, visible, listener)
+        try:
+            with listener:
+                self._process = _start(toolchain, cache, visible, listener)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
 
     @staticmethod
     def possible(toolchain: Toolchain) -> bool:
@@ -84,12 +88,14 @@ def ask(address: Path, order: dict[str, Any], stage: Path, torch_version: str) -
 def _start(toolchain: Toolchain, cache: Path, visible: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
     torch = toolchain.need_torch()
     home = toolchain.cuda_home
-    stubs = generated.stubs(generated.folder(cache), toolchain)
-    # A torch that has CUDA must see its own libraries alone.
-    env = {"OMP_NUM_THREADS": "1"} | (environment(toolchain, stubs) if torch.cuda is None else {})
+    env, stubs = {"OMP_NUM_THREADS": "1"}, []
+    if torch.cuda is None:
+        # A torch that has CUDA must see its own libraries alone.
+        stubs = [generated.stubs(generated.folder(cache), toolchain)]
+        env |= environment(toolchain, stubs[0])
     visible.mkdir(parents=True, exist_ok=True)
     scripts = [FORKSERVER, Path(import_check.__file__), Path(confine.__file__), Path(supervise.__file__)]
-    wide = [torch.folder.parent, stubs, *([home] if home else [])]
+    wide = [torch.folder.parent, *stubs, *([home] if home else [])]
     box = Box(read_only=(*scripts, *wide, visible), env=env, gpu=bool(torch.cuda and gpu.devices()), limits=LIMITS)
     python = str(toolchain.host_python)
     options = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 from dataclasses import dataclass
 
 from kernelwright.tools.tool import ToolError
@@ -52,6 +53,9 @@ def parse(source: str) -> Reference:
         raise ToolError("too_large", f"reference is longer than {MAX_BYTES} bytes.", "Pass the function alone.")
     try:
         module = ast.parse(source)
+    except (MemoryError, RecursionError):
+        # How Python's parser gives up on an expression of too many levels.
+        raise _bad("reference is nested too deeply to be read") from None
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise _bad(f"reference is not Python: {error.args[0]}" + (f", line {line}" if line else "")) from None
@@ -64,7 +68,7 @@ def parse(source: str) -> Reference:
     whole = "inputs" in functions and "shapes" in assigned
     entry = assigned.get("entry")
     name = entry.value if isinstance(entry, ast.Constant) and isinstance(entry.value, str) else None
-    if name is not None and not name.isidentifier():
+    if name is not None and (not name.isidentifier() or not name.isascii() or keyword.iskeyword(name)):
         raise _bad(f"entry = {name!r} is no name of a function")
     return Reference(source, _parameters(functions["reference"]), whole, name if whole else None)
 
@@ -74,6 +78,8 @@ def _parameters(function: ast.FunctionDef) -> tuple[Parameter, ...]:
     if given.vararg or given.kwarg or given.kwonlyargs:
         raise _bad("reference(...) takes *, ** or keyword-only arguments, which an op's schema cannot have")
     arguments = [*given.posonlyargs, *given.args]
+    if foreign := [argument.arg for argument in arguments if not argument.arg.isascii()]:
+        raise _bad(f"an op's schema takes ASCII names only, and reference(...) has {', '.join(foreign)}")
     tensors = len(arguments) - len(given.defaults)
     if tensors == 0:
         raise _bad("reference(...) takes no tensor: every argument has a default")
@@ -81,7 +87,7 @@ def _parameters(function: ast.FunctionDef) -> tuple[Parameter, ...]:
     for argument, default in zip(arguments[tensors:], given.defaults, strict=True):
         try:
             value = ast.literal_eval(default)
-        except ValueError:
+        except (ValueError, MemoryError, RecursionError):
             value = None
         if not isinstance(value, bool | int | float):
             raise _bad(f"the default of {argument.arg} is no number: only tensors without a default and numbers are understood")

@@ -105,11 +105,15 @@ def test_one_backend_alone(make_context: MakeContext, tmp_path: Path) -> None:
         ("def reference(x:\n", "not Python"),
         ("def f(x): return x", "it defines f"),
         ("x = 1", "no function reference"),
+        ("x = " + "-" * 90_000 + "1", "nested too deeply"),
+        ("x = y" + ".x" * 40_000, "nested too deeply"),
         ("def reference(*x): return x", "keyword-only"),
         ("def reference(x=1): return x", "takes no tensor"),
         ("def reference(x, mode='fast'): return x", "default of mode"),
         ("def reference(x, weight=None): return x", "default of weight"),
+        ("def reference(größe): return größe", "ASCII"),
         (WHOLE.replace('"rotate"', '"ro tate"'), "no name of a function"),
+        (WHOLE.replace('"rotate"', '"class"'), "no name of a function"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_an_example(

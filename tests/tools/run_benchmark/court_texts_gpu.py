@@ -26,13 +26,13 @@ __global__ void rows(const float* x, const float* w, float* y, long n, int low) 
 }
 __global__ void beyond(float* y) { y[(1ull << 40) + threadIdx.x] = 1.0f; }
 extern "C" {
-void norm(const float* x, const float* w, float* y, long r, long n, cudaStream_t s) {
+void suite_norm(const float* x, const float* w, float* y, long r, long n, cudaStream_t s) {
   if (r > 0) rows<<<r, 256, 0, s>>>(x, w, y, n, 0);
 }
-void norm_low(const float* x, const float* w, float* y, long r, long n, cudaStream_t s) {
+void suite_norm_low(const float* x, const float* w, float* y, long r, long n, cudaStream_t s) {
   rows<<<r, 256, 0, s>>>(x, w, y, n, 1);
 }
-void norm_beyond(const float* x, const float* w, float* y, long r, long n, cudaStream_t s) { beyond<<<1, 32, 0, s>>>(y); }
+void suite_norm_beyond(const float* x, const float* w, float* y, long r, long n, cudaStream_t s) { beyond<<<1, 32, 0, s>>>(y); }
 }
 """
 
@@ -40,7 +40,7 @@ GOOD_PYTHON = """
 import ctypes, os, pathlib, sys, threading, time
 import torch
 _lib = ctypes.CDLL(str(pathlib.Path(__file__).with_name("libgood.so")))
-def _call(x, w, out, name="norm", stream=None):
+def _call(x, w, out, name="suite_norm", stream=None):
     stream = torch.cuda.current_stream().cuda_stream if stream is None else stream
     pointers = (ctypes.c_void_p(t.data_ptr()) for t in (x, w, out))
     getattr(_lib, name)(*pointers, ctypes.c_long(x.shape[0]), ctypes.c_long(x.shape[1]), ctypes.c_void_p(stream))
@@ -156,7 +156,7 @@ def norm(x, w):
     "lower precision inside": (
         ("incorrect",),
         ("wrong",),
-        "def norm(x, w): return _call(x.contiguous(), w, torch.empty_like(x), 'norm_low')",
+        "def norm(x, w): return _call(x.contiguous(), w, torch.empty_like(x), 'suite_norm_low')",
     ),
     "torch does it": (
         ("suspicious",),
@@ -208,7 +208,7 @@ module.Cuda.rounds = _lazy
     "reads out of bounds": (
         ("incorrect",),
         ("raised", "fault", "exited", "signal"),
-        "def norm(x, w): return _call(x, w, torch.empty_like(x), 'norm_beyond')",
+        "def norm(x, w): return _call(x, w, torch.empty_like(x), 'suite_norm_beyond')",
     ),
     "tf32 for everybody": (("invalid",), ("tampering",), "torch.backends.cuda.matmul.allow_tf32 = True"),
     "a lazy tensor": (

@@ -19,6 +19,7 @@ from kernelwright.tools.compile_kernel.targets import Choice
 from kernelwright.tools.compile_kernel.variant import Builder, Built
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Context, ToolError
+from kernelwright.tools.toolchain import Toolchain, version_numbers
 
 MAX_KERNELS = 16
 
@@ -51,7 +52,8 @@ def compile_project(
     if not built:
         raise ToolError("toolchain_missing", "; ".join(skipped), "Install what is missing and compile again.")
     _write_log(context, opened, built)
-    return _result(opened, built, skipped, time.perf_counter() - started, context)
+    notes = _notes(opened, found, built, context)
+    return _result(opened, built, skipped, notes, time.perf_counter() - started, context)
 
 
 def _built(builder: Builder, choice: Choice) -> tuple[list[Built], list[str]]:
@@ -70,12 +72,20 @@ def _built(builder: Builder, choice: Choice) -> tuple[list[Built], list[str]]:
     return built, skipped
 
 
+def _notes(project: Project, found: Toolchain, built: Sequence[Built], context: Context) -> list[Diagnostic]:
+    notes = [_migration(project, context)] if project.build.migrated else []
+    return [*notes, *_guessed(built), *_another_cuda(found, built)]
+
+
 def _result(
-    project: Project, built: Sequence[Built], skipped: Sequence[str], seconds: float, context: Context
+    project: Project,
+    built: Sequence[Built],
+    skipped: Sequence[str],
+    notes: Sequence[Diagnostic],
+    seconds: float,
+    context: Context,
 ) -> CompileResult:
     first = built[0]
-    notes = [_migration(project, context)] if project.build.migrated else []
-    notes += _guessed(built)
     kernels = [kernel for one in built for kernel in one.kernels]
     ok = all(one.ok for one in built)
     return CompileResult(
@@ -85,7 +95,7 @@ def _result(
         artifact=_artifact(project, first),
         variants=[one.target.variant for one in built if one.ok],
         skipped=list(dict.fromkeys([*skipped, *(reason for one in built for reason in one.skipped)])),
-        diagnostics=ordered(d for one in built for d in one.diagnostics) + notes,
+        diagnostics=[*ordered(d for one in built for d in one.diagnostics), *notes],
         # Of a build that failed only what is wrong is of use; of many kernels, those that take the most.
         kernels=sorted(kernels, key=lambda k: (-k.spill_bytes, -k.registers))[:MAX_KERNELS] if ok else [],
         abi=first.abi,
@@ -111,6 +121,21 @@ def _guessed(built: Sequence[Built]) -> list[Diagnostic]:
         return []
     message = f"there is no GPU here and no archs were given: compiled for {names}"
     return [Diagnostic(severity="note", message=message, hint="Pass archs, like ['h100'], to choose.")]
+
+
+def _another_cuda(found: Toolchain, built: Sequence[Built]) -> list[Diagnostic]:
+    """A dev build that another compiler than this host's own nvcc made, because build.toml asks for an older CUDA."""
+    made_by = [one.target.toolchain.nvcc for one in built if one.target.backend == "cuda" and one.target.mode == "dev"]
+    other = next((nvcc for nvcc in made_by if nvcc and nvcc != found.nvcc), None)
+    if other is None or found.nvcc is None:
+        return []
+    message = (
+        f"compiled for CUDA {other.version} by {other.path.name}: build.toml does not take this host's {found.nvcc.version}"
+    )
+    cuda = found.torch.cuda if found.torch else None
+    advice = f"It loads where libcudart.so.{other.numbers[0]} is found; the torch of host_python brings that of CUDA {cuda}."
+    foreign = cuda and version_numbers(cuda)[0] != other.numbers[0]
+    return [Diagnostic(severity="note", message=message, hint=advice if foreign else "")]
 
 
 def _migration(project: Project, context: Context) -> Diagnostic:

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from kernelwright.tools.toolchain import Toolchain
 # Large projects (flash attention) compile for many minutes; a compile that never ends must not hold the host for longer.
 LIMITS = Limits(wall_s=3600.0, memory_bytes=16 << 30, processes=512, file_bytes=2 << 30, output_bytes=32 << 20)
 LOG_BYTES = 4 << 20
+OBJECT, LOG, BOUNDS = "object.o", "log.txt", "bounds.json"
 # What carries out nvcc's arguments, by the name of the compiler.
 _STEPS = {"nvcc": Path(nvcc_steps.__file__), clang_toolkit.CLANG: Path(clang_steps.__file__)}
 _RULES = """\
@@ -37,7 +38,7 @@ rule run
 
 @dataclass(frozen=True)
 class Compiled:
-    """What came of one unit: `log` is all that the compiler said; `object` exists only where it succeeded."""
+    """What came of one unit: `log` is all that the compiler said; `object` exists only where it succeeded, and is whole."""
 
     unit: Unit
     object: Path
@@ -80,8 +81,11 @@ def version() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in _STEPS.values())).hexdigest()
 
 
-def run(work: Work, progress: Progress) -> Outcome:
-    """Compile and link in a box that shows the project, the toolchain and nothing else of the host."""
+def run(work: Work, progress: Progress, made: Callable[[Compiled], None]) -> Outcome:
+    """Compile and link in a box that shows the project, the toolchain and nothing else of the host.
+
+    `made` is told of each object as soon as it is there: the compile may be cut off at any moment.
+    """
     toolchain = work.plan.target.toolchain
     work.folder.mkdir(parents=True, exist_ok=True)
     (work.folder / "build.ninja").write_text(_ninja_file(work, toolchain), encoding="utf-8")
@@ -93,7 +97,13 @@ def run(work: Work, progress: Progress) -> Outcome:
         env={"NINJA_STATUS": "[%f/%t] ", "LC_ALL": "C", "CUDA_CACHE_DISABLE": "1"},
         limits=LIMITS,
     )
-    code = _follow(sandbox.command(argv, box), progress)
+    pending = dict(enumerate(work.missing))
+
+    def look() -> None:
+        for index in [index for index in pending if _places(work, index)[0].is_file()]:
+            made(_compiled(work, index, pending.pop(index)))
+
+    code = _follow(sandbox.command(argv, box), look, progress)
     compiled = tuple(_compiled(work, index, unit) for index, unit in enumerate(work.missing))
     library = work.folder / "linked" / _output(work)
     log = work.folder / "link.log"
@@ -141,11 +151,14 @@ def _ninja_file(work: Work, toolchain: Toolchain) -> str:
             keep.mkdir(parents=True, exist_ok=True)
             source = work.generated / unit.source if unit.generated else Path(unit.source)
             cuda = unit.source.endswith(plans.CUDA_SUFFIXES)
-            argv = [str(unit.compiler), *unit.arguments, "-c", str(source), "-o", str(built), "-MD", "-MF", str(depfile)]
+            partial = built.with_name("partial.o")
+            argv = [str(unit.compiler), *unit.arguments, "-c", str(source), "-o", str(partial), "-MD", "-MF", str(depfile)]
             # The PTX tells the launch bounds, which ptxas does not print.
             if cuda:
                 argv = [sys.executable, "-I", "-S", str(_STEPS[unit.compiler.name]), *argv, "--keep", f"--keep-dir={keep}"]
-            lines.append(_edge(built, [], f"{shlex.join(argv)} > {shlex.quote(str(log))} 2>&1", unit.source))
+            # A compiler that is killed leaves half an object: what has the object's name is whole.
+            whole = shlex.join(["mv", str(partial), str(built)])
+            lines.append(_edge(built, [], f"{shlex.join(argv)} > {shlex.quote(str(log))} 2>&1 && {whole}", unit.source))
         else:
             built = work.held[unit]
         real = work.folder / "renamed" / f"{number}.o"
@@ -196,7 +209,7 @@ def _path(path: Path) -> str:
 
 def _places(work: Work, index: int) -> tuple[Path, Path, Path, Path]:
     base = work.folder / "units" / str(index)
-    return base / "object.o", base / "deps.d", base / "keep", base / "log.txt"
+    return base / OBJECT, base / "deps.d", base / "keep", base / LOG
 
 
 def _compiled(work: Work, index: int, unit: Unit) -> Compiled:
@@ -212,7 +225,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _follow(command: Sequence[str], progress: Progress) -> int:
+def _follow(command: Sequence[str], look: Callable[[], None], progress: Progress) -> int:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
     said: list[bytes] = []
@@ -220,6 +233,7 @@ def _follow(command: Sequence[str], progress: Progress) -> int:
         for line in process.stdout:
             step = re.match(rb"\[(\d+)/(\d+)\] (.*)", line)
             if step:
+                look()
                 progress(
                     "compiling",
                     f"{step[1].decode()}/{step[2].decode()} {step[3].decode('utf-8', 'replace')}",
@@ -228,6 +242,7 @@ def _follow(command: Sequence[str], progress: Progress) -> int:
             elif len(said) < 50:
                 said.append(line)
         code = process.wait()
+        look()
     finally:
         if process.poll() is None:
             process.terminate()

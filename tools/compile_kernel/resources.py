@@ -18,6 +18,8 @@ _MEMORY = re.compile(r"(\d+) bytes (smem|cmem\[\d+\])")
 _PTX_ENTRY = re.compile(r"\.entry\s+([\w$]+)\s*\(.*?\)\s*((?:\.\w+[^\n{]*\s*)*)\{", re.DOTALL)
 _BOUND = re.compile(r"\.(?:maxntid|reqntid)\s+(\d+)(?:\s*,\s*(\d+))?(?:\s*,\s*(\d+))?")
 _BLOCK_SIZES = (1024, 512, 256, 128, 64)
+# CUDA's limit for what a kernel declares; ptxas 13.0 refuses only what the SM itself does not hold.
+MAX_STATIC_SHARED = 48 << 10
 
 
 @dataclass(frozen=True)

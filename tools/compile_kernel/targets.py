@@ -74,11 +74,32 @@ def _backends(project: Project, toolchain: Toolchain, asked: str) -> list[str]:
 
 def _toolchains(project: Project, toolchain: Toolchain, backend: str, mode: Mode, skipped: list[str]) -> list[Toolchain]:
     """One for each variant of `backend`: a release holds one binary for CUDA 13 and one for CUDA 12, which starts at 12.6."""
-    if mode == "dev" or backend != "cuda" or project.build.binding.framework == "torch-noarch":
+    if backend != "cuda" or project.build.binding.framework == "torch-noarch":
         return [toolchain]
+    if mode == "dev":
+        return [_within(project, toolchain)]
     newer = toolchain if toolchain.nvcc and toolchain.nvcc.numbers[0] >= 13 else other_cuda(toolchain, 13, (13, 99))
     older = other_cuda(toolchain, 12, OLDEST_CUDA_12) or _by_clang(project, toolchain, skipped)
     return [chain for chain in (newer, older) if chain] or [toolchain]
+
+
+def _within(project: Project, toolchain: Toolchain) -> Toolchain:
+    """`toolchain`, with another nvcc of this host, or clang in its place, if build.toml does not take the CUDA of its own."""
+    if toolchain.nvcc is None or _takes(project, toolchain.nvcc.numbers):
+        return toolchain
+    high = version_numbers(project.build.cuda_maxver or "99.99")
+    for major in (13, 12):
+        other = other_cuda(toolchain, major, min(high, (major, 99)))
+        if other and _takes(project, other.need_nvcc().numbers):
+            return other
+    able = _takes(project, OLDEST_CUDA_12) and project.build.binding.stable_abi.get("cuda")
+    parts = clang_toolkit.find(toolchain)
+    return clang_toolkit.lay_out(parts, toolchain) if able and parts.complete else toolchain
+
+
+def _takes(project: Project, cuda: tuple[int, int]) -> bool:
+    low, high = project.build.cuda_minver, project.build.cuda_maxver
+    return (not low or cuda >= version_numbers(low)) and (not high or cuda <= version_numbers(high))
 
 
 def _served(
@@ -133,7 +154,7 @@ def _target(project: Project, toolchain: Toolchain, backend: str, archs: Sequenc
     cuda, wanted = "", None
     if backend == "cuda":
         nvcc = toolchain.need_nvcc()
-        _check_cuda(project, nvcc.version)
+        _check_cuda(project, toolchain)
         cuda, wanted = cuda_tag(toolchain), gpu_archs.wanted(archs, nvcc.version, mode)
     name = plan.variant_name(binding.framework, stable, version, backend, cuda)
     return Target(backend, binding.framework, name, stable, wanted, mode, toolchain)
@@ -160,15 +181,20 @@ def _framework_version(project: Project, toolchain: Toolchain, stable: str) -> s
     return torch.version
 
 
-def _check_cuda(project: Project, nvcc: str) -> None:
-    low, high = project.build.cuda_minver, project.build.cuda_maxver
-    numbers = version_numbers(nvcc)
-    if (low and numbers < version_numbers(low)) or (high and numbers > version_numbers(high)):
-        raise ToolError(
-            "toolchain_missing",
-            f"build.toml wants CUDA {low or 'any'} to {high or 'any'}, this nvcc is {nvcc}.",
-            "Install such a toolkit and set CUDA_HOME, or change minver and maxver in [general.cuda].",
-        )
+def _check_cuda(project: Project, toolchain: Toolchain) -> None:
+    nvcc = toolchain.need_nvcc()
+    if _takes(project, nvcc.numbers):
+        return
+    advice = "Install such a toolkit and set CUDA_HOME, or change minver and maxver in [general.cuda]."
+    if _takes(project, OLDEST_CUDA_12) and project.build.binding.stable_abi.get("cuda"):
+        missing = clang_toolkit.command(clang_toolkit.find(toolchain), toolchain)
+        advice += f" For CUDA 12.6 clang and NVIDIA's wheels do as well; this brings them: {missing}" if missing else ""
+    raise ToolError(
+        "toolchain_missing",
+        f"build.toml wants CUDA {project.build.cuda_minver or 'any'} to {project.build.cuda_maxver or 'any'}, "
+        f"and this host's nvcc is {nvcc.version}.",
+        advice,
+    )
 
 
 def cuda_tag(toolchain: Toolchain) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import threading
@@ -25,15 +24,16 @@ from kernelwright.tools.compile_kernel import (
 )
 from kernelwright.tools.compile_kernel.cache import Cache, Entry, key
 from kernelwright.tools.compile_kernel.checker import Checker, Loaded
-from kernelwright.tools.compile_kernel.compilers import Compiled, Work
+from kernelwright.tools.compile_kernel.compilers import BOUNDS, LOG, OBJECT, Compiled, Work
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
 from kernelwright.tools.compile_kernel.diagnostics import Sources
+from kernelwright.tools.compile_kernel.objects import Objects
 from kernelwright.tools.compile_kernel.plan import Plan, Target, Unit
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Progress
 from kernelwright.tools.toolchain import version_numbers
 
-_LIBRARY, _OBJECT, _LOG, _BOUNDS, _CHECK = "library.so", "object.o", "log.txt", "bounds.json", "check.json"
+_LIBRARY, _CHECK = "library.so", "check.json"
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Builder:
         self._project = project
         self._cache = Cache(cache_root / "objects")
         self._generated = generated.folder(cache_root)
+        self._objects = Objects(project, self._cache, self._generated)
         self._folder = folder
         self._progress = progress
         self._warm = warm
@@ -101,56 +102,47 @@ class Builder:
         arguments = [[unit.source, list(unit.arguments)] for unit in made.units]
         digits = key([self._project.source_sha256, target.variant, arguments, made.link])[:7]
         name = plan.namespace(self._project, target.backend, digits)
-        held = self._held(made)
+        held = self._objects.held(made.units)
         library = self._linked(made, held, name)
         if library:
             result.cached = True
-            self._describe(result, made, [(unit, held[unit].file(_LOG), held[unit].file(_BOUNDS)) for unit in made.units])
+            self._describe(result, made, [(unit, held[unit].file(LOG), held[unit].file(BOUNDS)) for unit in made.units])
             return self._package(result, made, name, library, folder, None)
         with Checker(folder / "stage", target, self._generated, self._warm) as waiting:
             # One variant after the other, so that what they have in common is compiled once.
             with self._compiling:
-                fresh = self._compile(result, made, self._held(made), name, folder)
+                fresh = self._compile(result, made, self._objects.held(made.units), name, folder)
             return self._package(result, made, name, fresh, folder, waiting) if fresh else result
-
-    def _held(self, made: Plan) -> dict[Unit, Entry]:
-        return {unit: entry for unit in made.units if (entry := self._cache.find(self._unit_key(unit), self._project.path))}
 
     def _compile(self, result: Built, made: Plan, held: dict[Unit, Entry], name: str, folder: Path) -> Entry | None:
         missing = tuple(unit for unit in made.units if unit not in held)
         self._progress("compiling", f"{len(missing)} of {len(made.units)} sources for {result.target.variant}", 0.0)
-        objects = {unit: entry.file(_OBJECT) for unit, entry in held.items()}
+        objects = {unit: entry.file(OBJECT) for unit, entry in held.items()}
         work = Work(self._project, made, missing, objects, name, self._generated, folder / "work")
-        outcome = compilers.run(work, self._progress)
+        changed: list[str] = []
+
+        def made_one(compiled: Compiled) -> None:
+            held[compiled.unit], meanwhile = self._objects.keep(compiled)
+            changed.extend([meanwhile] if meanwhile else [])
+
+        outcome = compilers.run(work, self._progress, made_one)
         for compiled in outcome.compiled:
             self._log(result, compiled)
-            if compiled.ok:
-                held[compiled.unit] = self._keep(compiled)
-        logs = [(c.unit, c.depfile.with_name(_LOG), c.depfile.with_name(_BOUNDS)) for c in outcome.compiled]
-        logs += [(unit, held[unit].file(_LOG), held[unit].file(_BOUNDS)) for unit in made.units if unit not in set(missing)]
+        logs = [(c.unit, c.depfile.with_name(LOG), c.depfile.with_name(BOUNDS)) for c in outcome.compiled]
+        logs += [(unit, held[unit].file(LOG), held[unit].file(BOUNDS)) for unit in made.units if unit not in set(missing)]
         self._describe(result, made, logs)
         result.log.append(outcome.link_log)
         sources = Sources(self._project.path)
         found = [*result.diagnostics, *diagnostics.parse(outcome.link_log, sources, "")]
         failed = [compiled for compiled in outcome.compiled if not compiled.ok]
         found += verdicts.unexplained(outcome, failed, found, sources)
+        found += verdicts.changed_meanwhile(changed)
         result.diagnostics = diagnostics.ordered(found)
         if outcome.library is None:
             clang_toolkit.blame(result.target.toolchain, result.target.variant, result.diagnostics)
             return None
         files = {_LIBRARY: outcome.library}
         return self._cache.put(self._link_key(made, held, name), files, (), self._project.path)
-
-    def _unit_key(self, unit: Unit) -> str:
-        source = self._generated / unit.source if unit.generated else self._project.path / unit.source
-        compiler = unit.compiler.stat()
-        return key(
-            [
-                *(str(unit.compiler), compiler.st_size, compiler.st_mtime_ns, list(unit.arguments), unit.source),
-                compilers.version(),
-                hashlib.sha256(source.read_bytes()).hexdigest(),
-            ]
-        )
 
     def _link_key(self, made: Plan, held: dict[Unit, Entry], name: str) -> str:
         return key([[held[unit].id for unit in made.units], list(made.link), list(made.stubs), made.output, name])
@@ -160,21 +152,11 @@ class Builder:
             return None
         return self._cache.find(self._link_key(made, held, name), self._project.path)
 
-    def _keep(self, compiled: Compiled) -> Entry:
-        bounds = compiled.depfile.with_name(_BOUNDS)
-        bounds.write_text(json.dumps(resources.launch_bounds(compiled.keep)), encoding="utf-8")
-        files = {_OBJECT: compiled.object, _LOG: compiled.depfile.with_name(_LOG), _BOUNDS: bounds}
-        dependencies = [self._relative(path) for path in _read_depfile(compiled.depfile)]
-        return self._cache.put(self._unit_key(compiled.unit), files, dependencies, self._project.path)
-
-    def _relative(self, path: str) -> str:
-        full = Path(path)
-        return str(full.relative_to(self._project.path)) if full.is_relative_to(self._project.path) else path
-
     def _describe(self, result: Built, made: Plan, logs: Iterable[tuple[Unit, Path, Path]]) -> None:
         """Diagnostics and resources out of what the compilers said, now or when the object was made."""
         sources = Sources(self._project.path)
         found: list[Diagnostic] = []
+        origin: list[str] = []
         for unit, log, bounds in logs:
             if unit.generated:
                 continue
@@ -183,9 +165,11 @@ class Builder:
             if unit.source.endswith(plan.CUDA_SUFFIXES):
                 known = json.loads(bounds.read_text(encoding="utf-8")) if bounds.is_file() else {}
                 result.kernels += resources.parse(text, known)
+                origin += [unit.source] * (len(result.kernels) - len(origin))
         names = resources.demangled(kernel.name for kernel in result.kernels)
         for kernel in result.kernels:
             kernel.name = resources.short(names[kernel.name])
+        found += verdicts.unlaunchable(zip(origin, result.kernels, strict=True), sources)
         result.diagnostics = diagnostics.ordered(found)
 
     def _package(self, result: Built, made: Plan, name: str, library: Entry, folder: Path, waiting: Checker | None) -> Built:
@@ -268,11 +252,3 @@ def _runtime(target: Target, visible: Path) -> list[str]:
     name = f"libcudart.so.{nvcc.numbers[0]}"
     found = next((home / place / name for place in ("lib64", "lib") if (home / place / name).is_file()), None)
     return [str(shutil.copyfile(found, visible / name))] if found else []
-
-
-def _read_depfile(path: Path) -> list[str]:
-    """Prerequisites in a Makefile rule, spaces and dollars unescaped."""
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
-    _, _, names = text.partition(": ")
-    words = names.replace("\\ ", "\0").split()
-    return list(dict.fromkeys(word.replace("\0", " ").replace("$$", "$").replace("\\#", "#") for word in words))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kernelwright.tools.compile_kernel import diagnostics, resources
 from kernelwright.tools.compile_kernel.checker import ABSENT_WITHOUT_CUDA, Loaded
 from kernelwright.tools.compile_kernel.compilers import Compiled, Outcome
-from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic
+from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
 from kernelwright.tools.compile_kernel.diagnostics import Place, Sources, make
 from kernelwright.tools.compile_kernel.plan import Target
 from kernelwright.tools.project import Project
@@ -21,6 +21,12 @@ _ADVICE = {
     "time": "Split the source or instantiate fewer templates: a compile may take an hour.",
     "cancelled": "",
 }
+
+
+_DYNAMIC = (
+    "Make it extern __shared__, pass its bytes at the launch, and before that raise the limit: "
+    "cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes)."
+)
 
 
 def unexplained(
@@ -37,6 +43,30 @@ def unexplained(
     if outcome.library is not None:
         return []
     return [make("error", _last_words(log), Place(source), sources, "The whole log is at log_uri.") for source, log in said[:2]]
+
+
+def unlaunchable(kernels: Iterable[tuple[str, KernelUse]], sources: Sources) -> list[Diagnostic]:
+    """Kernels, each with its source, that declare more shared memory than a launch is granted; one line for all instances."""
+    worst: dict[tuple[str, str], KernelUse] = {}
+    for source, kernel in kernels:
+        which = (source, re.sub(r"<.*", "", kernel.name).rpartition("::")[2])
+        if kernel.shared_bytes > max(resources.MAX_STATIC_SHARED, worst[which].shared_bytes if which in worst else 0):
+            worst[which] = kernel
+    found: list[Diagnostic] = []
+    for (source, base), kernel in worst.items():
+        place = sources.search(rf"\b{re.escape(base)}\b\s*\(", [source])
+        message = (
+            f"{kernel.name} declares {kernel.shared_bytes} bytes of static shared memory ({kernel.arch}), a block may declare "
+            f"{resources.MAX_STATIC_SHARED}: it compiles, and every launch of it fails"
+        )
+        found.append(make("warning", message, place if place.file else Place(source), sources, _DYNAMIC))
+    return found
+
+
+def changed_meanwhile(files: Sequence[str]) -> list[Diagnostic]:
+    """Whoever edits while a compile runs gets an answer that may be about neither text."""
+    message = "it was changed while it was compiled: this build may hold the text before or after"
+    return [Diagnostic(severity="warning", message=message, file=f, hint="Compile again.") for f in dict.fromkeys(files)]
 
 
 def _last_words(log: str) -> str:

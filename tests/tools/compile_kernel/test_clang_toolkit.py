@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
@@ -9,15 +10,17 @@ from pathlib import Path
 
 import compile_project_files
 import pytest
-from compile_project_files import CUDA
+from compile_project_files import BUILD_TOML, CUDA
 from conftest import Compile
 from kernels import backends, variants
 from packaging.version import Version
 from test_clang_steps import unpacked
 
-from kernelwright.tools.compile_kernel import clang_toolkit, elf
+from kernelwright.tools.compile_kernel import clang_toolkit, elf, targets
 from kernelwright.tools.compile_kernel.clang_toolkit import Parts
-from kernelwright.tools.toolchain import detect
+from kernelwright.tools.project import Project
+from kernelwright.tools.tool import ToolError
+from kernelwright.tools.toolchain import Tool, detect
 
 CPU, CU126, CU130 = (f"torch-stable-abi29-{name}-x86_64-linux" for name in ("cpu", "cu126", "cu130"))
 
@@ -27,8 +30,10 @@ def wheels(compile_cache: Path) -> Path:
     """The session's cache, with the wheels of CUDA 12.6 that this host has."""
     real = detect(Path(sys.executable))
     parts = clang_toolkit.find(real)
-    if not parts.complete or real.nvcc is None:
-        pytest.skip(f"needs nvcc and: {clang_toolkit.command(parts, real)}")
+    if real.nvcc is None:
+        pytest.skip("cu126 goes untested: no nvcc, whose cu130 it is compared with; install NVIDIA's CUDA 13 toolkit")
+    if not parts.complete:
+        pytest.skip(f"cu126 goes untested: no clang or wheels of CUDA 12.6; install them: {clang_toolkit.command(parts, real)}")
     there = compile_cache / "cuda-12.6"
     if not there.exists():
         there.symlink_to(parts.wheels["cuda_nvcc"][0].parent.parent)
@@ -116,6 +121,35 @@ def test_a_release_holds_cu126_with_code_for_each_architecture(tmp_path: Path, w
     code_free = content.replace(b"".join(data for *_, data in images), b"")
     assert b"\0" + kernel[1] + b"\0" in code_free
     chosen_by_applications(project)
+
+
+def capped(tmp_path: Path) -> Path:
+    """A project for CUDA 12 alone."""
+    toml = BUILD_TOML.replace("\n[torch]\n", '\n[general.cuda]\nmaxver = "12.9"\n\n[torch]\n')
+    return compile_project_files.write(tmp_path / "scale", {"build.toml": toml})
+
+
+@pytest.mark.usefixtures("import_skipped")
+def test_a_project_for_cuda_12_is_built_beside_a_newer_nvcc(tmp_path: Path, wheels: Path, compile_here: Compile) -> None:
+    result = compile_here(capped(tmp_path), cache=wheels, backend="cuda", archs=["sm_80"])
+    assert (result.status, result.variants) == ("ok", [CU126]), result.markdown()
+    (note,) = result.diagnostics
+    assert note.severity == "note"
+    assert "clang++" in note.message
+    assert "12.6" in note.message
+
+
+@pytest.mark.usefixtures("clang_alone")
+def test_a_project_for_cuda_12_is_told_what_would_make_it_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toolchain = dataclasses.replace(
+        detect(Path(sys.executable), cache=tmp_path / "cache"), nvcc=Tool(Path("nvcc"), "13.0"), gxx=Tool(Path("g++"), "12.2")
+    )
+    monkeypatch.setattr(targets, "other_cuda", lambda *_: None)
+    with pytest.raises(ToolError) as caught:
+        targets.choose(Project.open(capped(tmp_path)), toolchain, "cuda", ["sm_80"], "dev")
+    assert caught.value.code == "toolchain_missing"
+    assert "12.9" in caught.value.message
+    assert clang_toolkit.command(clang_toolkit.find(toolchain), toolchain) in caught.value.hint
 
 
 def chosen_by_applications(project: Path) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from dataclasses import dataclass, field
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic import BaseModel
+
 from kernelwright.tools import gpu, sandbox
-from kernelwright.tools.compile_kernel import dependencies, elf, generated, import_check, warm
+from kernelwright.tools.compile_kernel import dependencies, elf, generated, import_check, registrations, warm
 from kernelwright.tools.compile_kernel.plan import Target
+from kernelwright.tools.compile_kernel.registrations import Op
 from kernelwright.tools.sandbox import Box, Limits
 
 # Importing torch takes 2 s, waiting for the compilers as long as they take.
@@ -31,19 +34,24 @@ ABSENT_WITHOUT_CUDA = (
 )
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Whether the package loads; `problem` says in plain data why not, `skipped` why it could not be tried here."""
+class Loaded(BaseModel):
+    """Whether the package loads; `problem` says in plain data why not, `skipped` why it could not be tried here.
+
+    `functions` are the C++ types of what its ops may be registered with, as `registrations.signatures` has them.
+    """
 
     ok: bool
-    ops: list[dict[str, Any]] = field(default_factory=list)
+    ops: list[Op] = []
     problem: dict[str, Any] | None = None
     log: str = ""
     skipped: str = ""
+    functions: dict[str, list[str]] = {}
 
-    def as_dict(self) -> dict[str, Any]:
-        """As plain data, to be kept."""
-        return {"ok": self.ok, "ops": self.ops, "problem": self.problem, "log": self.log, "skipped": self.skipped}
+    @classmethod
+    def answered(cls, answer: Any, log: str) -> Loaded:
+        """From what `import_check` says, or the package in its place; raises ValueError for what it does not say."""
+        said = answer if isinstance(answer, dict) else {}
+        return cls.model_validate({**{key: said[key] for key in ("ok", "ops", "problem") if key in said}, "log": log})
 
 
 class Checker:
@@ -92,26 +100,28 @@ class Checker:
         """Load the package that `order` describes; a process that dies or hangs is an answer too."""
         if self._warm:
             answer = warm.ask(self._warm, order, self._stage, self._target.toolchain.need_torch().version)
-            if answer and answer["ok"]:
-                return Loaded(True, list(answer["ops"]), None, str(answer["log"])[-20000:])
+            with suppress(ValueError):
+                loaded = Loaded.answered(answer, str(answer["log"])[-20000:] if answer else "")
+                if loaded.ok:
+                    return loaded
         self._process = self._process or self._start()
         try:
             out, err = self._process.communicate(json.dumps(order).encode() + b"\n", timeout=ANSWER_S)
         except subprocess.TimeoutExpired:
-            return Loaded(False, problem={"kind": "hang", "message": f"the import did not end within {ANSWER_S:.0f} s"})
+            return Loaded(ok=False, problem={"kind": "hang", "message": f"the import did not end within {ANSWER_S:.0f} s"})
         log = err.decode("utf-8", "replace")[-20000:]
         try:
-            answer = json.loads(out.decode("utf-8", "replace").splitlines()[-1])
-            return Loaded(bool(answer["ok"]), list(answer["ops"]), answer["problem"], log)
-        except (ValueError, IndexError, KeyError, TypeError):
+            return Loaded.answered(json.loads(out.decode("utf-8", "replace").splitlines()[-1]), log)
+        except (ValueError, IndexError):
             ended = sandbox.describe_exit(self._process.returncode)
-            return Loaded(False, problem={"kind": "crash", "message": f"the import ended the process: {ended}"}, log=log)
+            return Loaded(ok=False, problem={"kind": "crash", "message": f"the import ended the process: {ended}"}, log=log)
 
 
 @cache
 def version() -> str:
     """Changes with what is checked: what an older check found says nothing about a newer one."""
-    return hashlib.sha256(Path(import_check.__file__).read_bytes()).hexdigest()
+    made_by = (Path(import_check.__file__), Path(registrations.__file__))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in made_by)).hexdigest()
 
 
 def order(folder: Path, name: str, library: Path | None, target: Target) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -103,26 +104,64 @@ def _ops(namespace: str, keys: list[str]) -> list[dict[str, Any]]:
         qualified = schema.name + ("." + schema.overload_name if schema.overload_name else "")
         has = torch._C._dispatch_has_kernel_for_dispatch_key
         composite = has(qualified, "CompositeImplicitAutograd") or has(qualified, "CompositeExplicitAutograd")
-        fake = has(qualified, "Meta") or composite or _has_fake(qualified)
+        fake = _python_fake(qualified)
         found.append(
             {
                 "schema": str(schema),
                 "keys": [key for key in keys if has(qualified, key) or composite],
-                "fake": bool(fake),
-                "mutates": any(
-                    argument.alias_info is not None and argument.alias_info.is_write for argument in schema.arguments
-                ),
+                "fake": bool(has(qualified, "Meta") or composite or fake),
+                "fake_at": getattr(fake, "source", ""),
+                "misfit": _misfit(getattr(fake, "func", None), schema.arguments),
+                "arguments": [_argument(argument) for argument in schema.arguments],
+                "returns": [_argument(value) for value in schema.returns],
+                "tags": _tags(schema),
             }
         )
     return found
 
 
-def _has_fake(qualified: str) -> bool:
+def _argument(argument: Any) -> dict[str, Any]:
+    """Name and type of one argument or result, whether it is written, and whether it may be the memory of another one."""
+    alias = argument.alias_info
+    kind = str(getattr(argument, "real_type", argument.type))
+    return {"name": argument.name, "type": kind, "written": bool(alias and alias.is_write), "alias": alias is not None}
+
+
+def _tags(schema: Any) -> list[str]:
+    import torch
+
+    try:
+        return [tag.name for tag in torch._C._get_operation_overload(schema.name, schema.overload_name)[2]]
+    except (AttributeError, TypeError, RuntimeError):
+        return []
+
+
+def _python_fake(qualified: str) -> Any:
+    """What `torch.library.register_fake` keeps for the op, None if there is nothing."""
     try:
         from torch._library.simple_registry import singleton
     except ImportError:
         return True
-    return singleton.find(qualified.split(".")[0]).fake_impl.kernel is not None
+    return singleton.find(qualified).fake_impl.kernel
+
+
+def _misfit(fake: Any, arguments: list[Any]) -> str:
+    """Why a fake kernel cannot be called as torch will: with all arguments, and without those that are at their default."""
+    if fake is None:
+        return ""
+    try:
+        # torch keeps what was registered inside a function of its own that takes anything.
+        if fake.__module__.startswith("torch.") and "func" in fake.__code__.co_freevars:
+            fake = inspect.getclosurevars(fake).nonlocals["func"]
+        signature = inspect.signature(fake)
+    except (AttributeError, TypeError, ValueError, KeyError):
+        return ""
+    for given in (arguments, [a for a in arguments if not a.has_default_value()]):
+        try:
+            signature.bind(*(None for a in given if not a.kwarg_only), **{a.name: None for a in given if a.kwarg_only})
+        except TypeError as error:
+            return str(error) + ("" if given is arguments else ", which torch leaves out where it is at its default")
+    return ""
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from kernelwright.tools.compile_kernel import (
     generated,
     package,
     plan,
+    registrations,
     resources,
     templates,
     verdicts,
@@ -209,7 +210,7 @@ class Builder:
         known_as = key(["check", checker.version(), name, library.id if library else "", torch.version, result.target.variant])
         known = self._cache.find(known_as, self._project.path)
         if known:
-            loaded = Loaded(**json.loads(known.file(_CHECK).read_text(encoding="utf-8")))
+            loaded = Loaded.model_validate_json(known.file(_CHECK).read_bytes())
         else:
             result.cached = False
             self._progress("checking", f"import {self._project.python_name}")
@@ -222,8 +223,9 @@ class Builder:
                     loaded = fresh.ask(order)
             loaded = verdicts.excused(loaded, self._project, result.target)
             if loaded.ok:
+                loaded.functions.update(registrations.signatures(linked) if linked and loaded.ops else {})
                 file = staged.parent / _CHECK
-                file.write_text(json.dumps(loaded.as_dict()), encoding="utf-8")
+                file.write_text(loaded.model_dump_json(by_alias=True), encoding="utf-8")
                 self._cache.put(known_as, {_CHECK: file}, (), self._project.path)
         result.log.append(loaded.log)
         result.skipped += [loaded.skipped] if loaded.skipped else []

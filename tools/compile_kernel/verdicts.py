@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kernelwright.tools.compile_kernel import diagnostics, resources
+from kernelwright.tools.compile_kernel import diagnostics, registrations, resources
 from kernelwright.tools.compile_kernel.checker import ABSENT_WITHOUT_CUDA, Loaded
 from kernelwright.tools.compile_kernel.compilers import Compiled, Outcome
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
@@ -90,12 +90,12 @@ def excused(loaded: Loaded, project: Project, target: Target) -> Loaded:
         module = str(problem.get("module") or "").split(".")[0]
         allowed = {"triton", "tvm_ffi", *(_import_name(d) for d in project.build.python_depends.get(target.backend, ()))}
         if module in allowed:
-            return Loaded(True, log=loaded.log, skipped=f"import check: {module} is not installed in host_python")
+            return Loaded(ok=True, log=loaded.log, skipped=f"import check: {module} is not installed in host_python")
     undefined = re.search(r"undefined symbol: (\w+)", str(problem.get("message")))
     foreign = target.backend == "cuda" and target.toolchain.need_torch().cuda is None
     if foreign and undefined and undefined[1].startswith(ABSENT_WITHOUT_CUDA):
         return Loaded(
-            True, log=loaded.log, skipped="import check: the torch of host_python has no CUDA, which this package needs"
+            ok=True, log=loaded.log, skipped="import check: the torch of host_python has no CUDA, which this package needs"
         )
     return loaded
 
@@ -110,16 +110,16 @@ def of_import(loaded: Loaded, project: Project, target: Target, staged: Path, so
         return _failed_import(loaded, project, staged, sources)
     found: list[Diagnostic] = []
     device = "CUDA" if target.backend == "cuda" else "CPU"
+    places = {op.name: _definition(op.name, project, sources) for op in loaded.ops}
     for op in loaded.ops:
-        name = op["schema"].partition("(")[0].rpartition("::")[2]
-        place = _definition(name, project, sources)
-        if not op["keys"]:
+        if not op.keys:
             advice = f"Register it: ..._LIBRARY_IMPL_EXPAND(TORCH_EXTENSION_NAME, {device}, ops) {{ ops.impl(...); }}."
-            found.append(make("warning", f"the op {name} has no kernel for {device}", place, sources, advice))
-        elif not op["fake"]:
-            advice = f"For torch.compile: @torch.library.register_fake(add_op_namespace_prefix({name!r})) in __init__.py."
-            found.append(make("warning", f"the op {name} has no fake kernel", place, sources, advice))
-    return found
+            found.append(make("warning", f"the op {op.name} has no kernel for {device}", places[op.name], sources, advice))
+        elif not op.fake:
+            text = f"the op {op.name} has no fake kernel: torch.compile breaks the graph there"
+            advice = f"@torch.library.register_fake(add_op_namespace_prefix({op.name!r})) in __init__.py."
+            found.append(make("warning", text, places[op.name], sources, advice))
+    return [*registrations.disagreements(loaded.ops, loaded.functions, project, sources, places), *found]
 
 
 def no_ops(loaded: Loaded, project: Project, sources: Sources) -> Diagnostic | None:

@@ -1,48 +1,27 @@
-// Adaptive normalisation over the last dimension, on the CPU: rows in parallel, each row vectorised by the compiler.
+// Adaptive normalisation over the last dimension, on the CPU: rows in parallel, each row vectorised by the compiler, in float
+// throughout.
 #include <cmath>
 
 #include "rows.h"
 
 namespace {
 
-using rows::BFloat16;
-using rows::Half;
-
-template <typename T>
-INLINE void normalise(T* out, const T* x, const T* scale, const T* shift, int64_t n, float eps, bool rms) {
-  const float count = static_cast<float>(n);
-  const float about = rms ? 0.0f : rows::sum(n, [=](int64_t i) INLINED { return rows::to_float(x[i]); }) / count;
-  // What rounding took from a long sum of large numbers, the small differences from it still show.
-  const auto difference = [=](int64_t i) INLINED { return rows::to_float(x[i]) - about; };
-  const float missed = rms ? 0.0f : rows::sum(n, difference) / count;
-  const float squares =
-      rows::sum(n, [=](int64_t i) INLINED { return (difference(i) - missed) * (difference(i) - missed); });
-  const float inverse = 1.0f / std::sqrt(squares / count + eps);
+PER_CPU void normalise(float* out, const float* x, const float* scale, const float* shift, int64_t n, float eps, bool rms) {
+  const auto square = [=](int64_t i) INLINED { return x[i] * x[i]; };
+  const rows::Spread spread =
+      rms ? rows::Spread{0.0f, 0.0f, rows::sum(n, square) / static_cast<float>(n)} : rows::spread_of(x, n);
+  const float inverse = 1.0f / std::sqrt(spread.variance + eps);
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    const float normal = (difference(i) - missed) * inverse;
-    out[i] = rows::from_float<T>(normal * (1.0f + rows::to_float(scale[i])) + rows::to_float(shift[i]));
+    const float normal = (x[i] - spread.about - spread.missed) * inverse;
+    out[i] = normal * (1.0f + scale[i]) + shift[i];
   }
 }
 
-// The sum is rounded: what is normalised is what the next layer will see.
-template <typename T>
-INLINE void add_gated(T* x, const T* update, const T* gate, int64_t n) {
+PER_CPU void add_gated(float* out, const float* x, const float* update, const float* gate, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = rows::from_float<T>(rows::to_float(x[i]) + rows::to_float(gate[i]) * rows::to_float(update[i]));
-  }
+  for (int64_t i = 0; i < n; ++i) out[i] = x[i] + gate[i] * update[i];
 }
-
-#define ROW_FUNCTIONS(T, NAME)                                                                                        \
-  PER_CPU void normalise_##NAME(T* out, const T* x, const T* scale, const T* shift, int64_t n, float eps, bool rms) { \
-    normalise(out, x, scale, shift, n, eps, rms);                                                                     \
-  }                                                                                                                   \
-  PER_CPU void add_##NAME(T* x, const T* update, const T* gate, int64_t n) { add_gated(x, update, gate, n); }
-ROW_FUNCTIONS(float, float32)
-ROW_FUNCTIONS(Half, float16)
-ROW_FUNCTIONS(BFloat16, bfloat16)
-#undef ROW_FUNCTIONS
 
 struct Arguments {
   void *out, *x;
@@ -53,18 +32,46 @@ struct Arguments {
   bool rms;
 };
 
-template <typename T, typename Normalise, typename Add>
-void all_rows(Normalise normalise_row, Add add_row, const Arguments& a) {
-#pragma omp parallel for if (a.x_rows.rows * a.n > rows::kWorthThreads)
-  for (int64_t row = 0; row < a.x_rows.rows; ++row) {
-    const int64_t sample = row / a.per_sample;
-    T* x_row = static_cast<T*>(a.x) + a.x_rows.start(row);
-    if (a.update != nullptr) {
-      add_row(x_row, static_cast<const T*>(a.update) + a.update_rows.start(row),
-              static_cast<const T*>(a.gate) + a.gate_rows.start(sample), a.n);
+// Of a tensor with a row for each sample: the row of the last one asked for, so that a sample is converted once.
+template <typename T>
+class Modulation {
+ public:
+  Modulation(const void* start, const rows::Layout& layout, int64_t n)
+      : start_(static_cast<const T*>(start)), layout_(layout), n_(n), floats_(n) {}
+  const float* of(int64_t sample) {
+    if (sample != sample_) row_ = floats_.load(start_ + layout_.start(sample), n_);
+    sample_ = sample;
+    return row_;
+  }
+
+ private:
+  const T* start_;
+  rows::Layout layout_;
+  int64_t n_;
+  rows::Floats<T> floats_;
+  int64_t sample_ = -1;
+  const float* row_ = nullptr;
+};
+
+template <typename T>
+void all_rows(const Arguments& a) {
+#pragma omp parallel if (a.x_rows.rows * a.n > rows::kWorthThreads)
+  {
+    rows::Floats<T> x_floats(a.n), update_floats(a.n);
+    Modulation<T> gate(a.gate, a.gate_rows, a.n), scale(a.scale, a.scale_rows, a.n), shift(a.shift, a.shift_rows, a.n);
+#pragma omp for
+    for (int64_t row = 0; row < a.x_rows.rows; ++row) {
+      const int64_t sample = row / a.per_sample;
+      T *x = static_cast<T*>(a.x) + a.x_rows.start(row), *to = static_cast<T*>(a.out) + row * a.n;
+      if (a.update != nullptr) {
+        const float* update = update_floats.load(static_cast<const T*>(a.update) + a.update_rows.start(row), a.n);
+        add_gated(x_floats.result(x), x_floats.load(x, a.n), update, gate.of(sample), a.n);
+        // What is normalised is the sum as the next layer will see it: rounded.
+        x_floats.store(x, a.n);
+      }
+      normalise(x_floats.result(to), x_floats.load(x, a.n), scale.of(sample), shift.of(sample), a.n, a.eps, a.rms);
+      x_floats.store(to, a.n);
     }
-    normalise_row(static_cast<T*>(a.out) + row * a.n, x_row, static_cast<const T*>(a.scale) + a.scale_rows.start(sample),
-                  static_cast<const T*>(a.shift) + a.shift_rows.start(sample), a.n, a.eps, a.rms);
   }
 }
 
@@ -91,8 +98,8 @@ void adaln_cpu(void* out, void* x, const void* update, const void* gate, const v
                     eps,
                     rms};
   switch (dtype) {
-    case rows::kFloat32: return all_rows<float>(normalise_float32, add_float32, a);
-    case rows::kFloat16: return all_rows<Half>(normalise_float16, add_float16, a);
-    default: return all_rows<BFloat16>(normalise_bfloat16, add_bfloat16, a);
+    case rows::kFloat32: return all_rows<float>(a);
+    case rows::kFloat16: return all_rows<rows::Half>(a);
+    default: return all_rows<rows::BFloat16>(a);
   }
 }

@@ -37,6 +37,13 @@ def test_keeps_its_digits_where_the_mean_is_large(kernel, device):
     torch.testing.assert_close(kernel.layernorm(x), reference(x.double()).float(), atol=4e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("n", [1000, 4096, 16384])
+def test_is_not_led_astray_by_the_first_few(kernel, device, dtype, n):
+    x = torch.randn(4, n, device=device)
+    x[:, :8] += 300
+    check(kernel.layernorm(x.to(dtype)), x.to(dtype))
+
+
 def test_takes_slices(kernel, device, dtype):
     x = torch.randn(2, 10, 3 * 64, device=device).to(dtype)[..., 64:128]
     check(kernel.layernorm(x), x)

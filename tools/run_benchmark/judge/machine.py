@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from .values import tensors
+from .witness import Look, Ranges, Witness, draw
+
 # Taken before any of the agent's code is imported: a package that replaces them later replaces them for itself.
 _perf_counter = time.perf_counter
 _synchronize = torch.cuda.synchronize
@@ -45,6 +48,24 @@ class Track:
     returned: list[Any] = field(default_factory=list)
     graph: Any = None
     counter: torch.Tensor | None = None
+    arguments: Ranges = field(default_factory=lambda: Ranges(()))
+    witness: Witness | None = None
+    # Rounds that were looked at, and results that were found not to have been written in them.
+    looks: int = 0
+    left: int = 0
+
+    def results(self) -> list[list[torch.Tensor]]:
+        """The tensors that it returned for each set."""
+        return [list(tensors(returned)) for returned in self.returned]
+
+    def settle(self) -> None:
+        """Have what the graph wrote be as it was written; see `Witness`."""
+        if self.witness is not None:
+            self.left += self.witness.settle()
+
+    def forget(self) -> None:
+        """Give up results and graph."""
+        self.graph, self.returned, self.counter, self.witness = None, [], None, None
 
 
 def call_all(track: Track, sets: Sequence[Args]) -> None:
@@ -57,6 +78,21 @@ def call_all(track: Track, sets: Sequence[Args]) -> None:
         call(*sets[0])
 
 
+def call_rounds(track: Track, sets: Sequence[Args], count: int) -> None:
+    """Call all sets `count` times, and look at one of these rounds."""
+    turn = draw(count) if count and not track.again else -1
+    look = Look(len(sets), track.arguments)
+    for number in range(count):
+        if number <= turn:
+            look.remember(track.results())
+        if number == turn:
+            look.poke(track.results())
+        call_all(track, sets)
+        if number == turn:
+            track.left += look.left(track.results())
+            track.looks += 1
+
+
 class Cpu:
     """Calls on the host's processors, one after the other."""
 
@@ -67,14 +103,13 @@ class Cpu:
 
     def capture(self, track: Track, sets: Sequence[Args]) -> str:
         """Call every set once, so that nothing lazy is left; there are no graphs."""
-        track.returned = [None] * len(sets)
+        track.returned, track.arguments = [None] * len(sets), Ranges(tensors(sets))
         self.rounds(track, sets, 1)
         return ""
 
     def rounds(self, track: Track, sets: Sequence[Args], count: int) -> dict[str, Any]:
         """Call all sets in order, `count` times; each set's last result is kept."""
-        for _ in range(count):
-            call_all(track, sets)
+        call_rounds(track, sets, count)
         return {"rounds": count}
 
     def eager(self, track: Track, args: Args, count: int) -> None:
@@ -97,7 +132,9 @@ class Cuda:
 
     def capture(self, track: Track, sets: Sequence[Args]) -> str:
         """Capture one call for each set and a count at the end; returns why not, and then calls are timed one by one."""
-        track.graph, track.returned = None, []
+        track.settle()
+        track.forget()
+        track.arguments = Ranges(tensors(sets))
         side = _Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(_current_stream())
         with _on_stream(side):
@@ -112,23 +149,32 @@ class Cuda:
             with _capture(graph):
                 call_all(track, sets)
                 counter.add_(1)
+                witness = Witness(track.results(), track.arguments)
+                witness.step()
         except Exception as error:
             _synchronize()
             track.returned = [None] * len(sets)
             call_all(track, sets)
             _synchronize()
             return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:300]
-        track.graph, track.counter = graph, counter
+        track.graph, track.counter, track.witness = graph, counter, witness
+        witness.aim()
         _replay(graph)
+        witness.replayed()
         _synchronize()
+        track.settle()
         return ""
 
     def rounds(self, track: Track, sets: Sequence[Args], count: int) -> dict[str, Any]:
         """Replay the graph `count` times, or call all sets in order where there is none; waited for.
 
         Replays queue up behind a kernel that only spins, so that what the first one costs beside its work is hidden. No
-        replays take as long as the spinning, which is what their time must be compared with.
+        replays take as long as the spinning, which is what their time must be compared with. Without any, the next ones are
+        given other places to be looked at.
         """
+        if track.witness is not None and not count and not track.witness.aimed:
+            track.settle()
+            track.witness.aim()
         start, end = (_Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         before = int(track.counter) if track.graph is not None and track.counter is not None else 0
         if track.graph is not None:
@@ -138,10 +184,12 @@ class Cuda:
             for _ in range(count):
                 _replay(track.graph)
         else:
-            for _ in range(count):
-                call_all(track, sets)
+            call_rounds(track, sets, count)
         _record(end)
         _synchronize()
+        if track.witness is not None and count:
+            track.witness.replayed()
+            track.looks += count
         done = int(track.counter) - before if track.graph is not None and track.counter is not None else count
         return {"rounds": done, "event_ms": float(_elapsed_time(start, end))}
 

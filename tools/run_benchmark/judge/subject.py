@@ -101,7 +101,8 @@ class Subject:
         base = tuple(unpack(arg, self.inputs, device) for arg in args)
         if strided:
             base = tuple(map_tensors(arg, _with_gaps) for arg in base)
-        if len(self.sets) != count or strided or not all(_same_form(base, old) for old in self.sets[:1]):
+        anew = len(self.sets) != count or strided or not all(_same_form(base, old) for old in self.sets[:1])
+        if anew:
             self.drop()
             self.sets = [base, *(map_tensors(base, lambda t: t.clone()) for _ in range(count - 1))]
         else:
@@ -110,7 +111,7 @@ class Subject:
             exchange(args_of_set, seed)
         stale = self._prepare()
         self.machine.synchronize()
-        return {"bytes": sum(t.numel() * t.element_size() for t in tensors(base)), "recapture": stale}
+        return {"bytes": sum(t.numel() * t.element_size() for t in tensors(base)), "recapture": stale or anew}
 
     def _prepare(self) -> bool:
         # A graph holds the pointers of what setup made, so new results go where the old ones lie, if they fit there.
@@ -126,7 +127,8 @@ class Subject:
         """Forget sets, results and graphs, and give their memory back."""
         self.sets, self.prepared, self.last = [], [], []
         for track in self.tracks.values():
-            track.graph, track.returned, track.counter = None, [], None
+            track.forget()
+            track.looks = track.left = 0
         if self.machine.name == "cuda":
             torch.cuda.empty_cache()
         return {}
@@ -177,6 +179,7 @@ class Subject:
     def blank(self, name: str) -> Message:
         """Overwrite every result of a track, so that only what is computed from now on can be right."""
         track = self.tracks[name]
+        track.settle()
         if track.graph is None:
             track.returned = [None] * len(self.prepared)
             return {}
@@ -187,19 +190,27 @@ class Subject:
         self.machine.synchronize()
         return {}
 
-    def rounds(self, name: str, count: int, digest: int | None = None, sets: list[int] | None = None) -> Message:
-        """Call all sets `count` times, waited for; with `digest`, then sum over the bits of the results of `sets`."""
+    def rounds(self, name: str, count: int) -> Message:
+        """Call all sets `count` times, waited for."""
         reply: Message = self.machine.rounds(self.tracks[name], self.prepared, count)
-        return reply if digest is None else {**reply, **self.digest(name, digest, sets or [])}
+        return reply
 
     def digest(self, name: str, digest: int, sets: list[int]) -> Message:
         """Sums over the bits of every result of these sets; `digest` is where the sparse one begins."""
+        self.tracks[name].settle()
         returned = self.tracks[name].returned
         return {"digests": machines.digests([outputs(returned[i], self.prepared[i], self.mutates) for i in sets], digest)}
+
+    def witnessed(self, name: str) -> Message:
+        """How many rounds were looked at since the sets were made, and at how many places nothing had been written in one."""
+        track = self.tracks[name]
+        track.settle()
+        return {"looks": track.looks, "left": track.left}
 
     def fetch(self, name: str, sets: list[int]) -> Message:
         """The results of these sets, through the arena."""
         self.out.reset()
+        self.tracks[name].settle()
         found = [outputs(self.tracks[name].returned[i], self.prepared[i], self.mutates) for i in sets]
         return {"outputs": [[self.out.put(t) for t in of_set] for of_set in found]}
 
@@ -277,7 +288,9 @@ def main(arguments: list[str]) -> int:
     """Serve the judge over the descriptors that ``arguments[0]`` names."""
     wire, (inputs, out) = connect(arguments[0])
     subject = Subject(inputs, out)
+    # What the judge may ask for; all else is out of its reach.
     names = (
-        "start load_package load_baselines warm place drop call repeat capture blank rounds digest fetch eager profile changes"
+        "start load_package load_baselines warm place drop call repeat capture blank rounds digest fetch witnessed",
+        "eager profile changes",
     )
-    return serve(wire, {name: getattr(subject, name) for name in names.split()})
+    return serve(wire, {name: getattr(subject, name) for name in " ".join(names).split()})

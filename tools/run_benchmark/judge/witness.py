@@ -1,0 +1,204 @@
+"""What shows that every timed call was made: places in its results that must have been written again.
+
+Between two rounds a few places of each result, drawn anew and told to nobody, are overwritten with a pattern of bits that no
+computation gives; after the next round it must be gone. A call that was left out, or that returned what the caller holds
+already, leaves it there, however right the old result was. In a graph this happens at the end of every replay, so no replay
+looks unlike another from within; without a graph, in one round of each batch.
+
+Nothing is looked at in results that share memory with an argument or with another set's result, nor in those of one byte an
+element, where any pattern may be right: the passes over new data answer for these.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+
+# Places in each result and at least in all; without a graph, sets that one look takes in.
+EACH, FEWEST, LOOKED = 4, 1024, 16
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+# Of integers these are large numbers, of every floating-point type NaNs but those that a computation gives.
+PATTERNS = {2: (0x7F81, 0x7FBF), 4: (0x7F800001, 0x7FBFFFFF), 8: (0x7FF0_0000_0000_0001, 0x7FF7_FFFF_FFFF_FFFF)}
+
+_draw = random.SystemRandom()
+draw = _draw.randrange
+
+Result = Sequence[torch.Tensor]
+
+
+class Ranges:
+    """Memory that some tensors occupy."""
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        spans = sorted((t.data_ptr(), t.data_ptr() + _extent(t)) for t in tensors)
+        self.starts = [start for start, _ in spans]
+        # Of each and all that begin before it.
+        self.ends = list(itertools.accumulate((end for _, end in spans), max))
+
+    def hold(self, address: int) -> bool:
+        """Whether it lies in that memory."""
+        before = bisect.bisect_right(self.starts, address)
+        return before > 0 and address < self.ends[before - 1]
+
+
+def _extent(t: torch.Tensor) -> int:
+    reach = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
+    return (reach + 1) * t.element_size() if t.numel() else 0
+
+
+def telling(results: Sequence[Result], arguments: Ranges) -> list[list[torch.Tensor]]:
+    """Of each set's result the tensors that only a call on that set can have written."""
+    times = _times(results)
+    return [
+        [t for t in result if times[t.data_ptr()] == 1 and _tells(t) and not arguments.hold(t.data_ptr())] for result in results
+    ]
+
+
+def _times(results: Sequence[Result]) -> Counter[int]:
+    """For how many sets an address was returned."""
+    return Counter(address for result in results for address in {t.data_ptr() for t in result})
+
+
+def _tells(t: torch.Tensor) -> bool:
+    plain = t.layout == torch.strided and t.element_size() in INTEGERS and t.data_ptr() % t.element_size() == 0
+    return plain and t.numel() > 0 and (t.is_contiguous() or _dense(t))
+
+
+def _dense(t: torch.Tensor) -> bool:
+    return t.permute(sorted(range(t.dim()), key=t.stride, reverse=True)).is_contiguous()
+
+
+def memory(start: int, octets: int, width: int, device: torch.device) -> torch.Tensor:
+    """`octets` bytes from the address `start` on as one tensor of integers, to be touched only where tensors lie."""
+    storage = torch._C._construct_storage_from_data_pointer(start, device, octets)
+    return torch.empty(0, dtype=INTEGERS[width], device=device).set_(storage, 0, (octets // width,), (1,))
+
+
+class Places:
+    """Places in tensors of one width that are looked at and overwritten by the same few kernels, `each` of them in each tensor.
+
+    `step` is what a graph does at the end of every replay; the rest happens between two batches.
+    """
+
+    def __init__(self, width: int, within: Sequence[torch.Tensor], each: int) -> None:
+        self.width, device = width, within[0].device
+        start = min(t.data_ptr() for t in within)
+        octets = max(t.data_ptr() + t.numel() * width for t in within) - start
+        self.memory = memory(start, octets, width, device)
+        self.firsts = [(t.data_ptr() - start) // width for t in within for _ in range(each)]
+        self.sizes = [t.numel() for t in within for _ in range(each)]
+        count = len(self.firsts)
+        self.where = torch.empty(count, dtype=torch.int64, device=device)
+        self.values, self.pattern = (torch.empty(count, dtype=INTEGERS[width], device=device) for _ in range(2))
+        self.same, self.left = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
+        self.bounds: tuple[torch.Tensor, ...] = ()
+
+    def step(self) -> None:
+        """Note where the pattern is still there, and overwrite the places again."""
+        torch.gather(self.memory, 0, self.where, out=self.values)
+        torch.eq(self.values, self.pattern, out=self.same)
+        torch.logical_or(self.left, self.same, out=self.left)
+        self.memory.scatter_(0, self.where, self.pattern)
+
+    def aim(self, generator: torch.Generator) -> None:
+        """Draw other places and another pattern and overwrite the places; what was there is kept."""
+        device = self.where.device
+        if not self.bounds:
+            self.bounds = (torch.tensor(self.firsts, device=device), torch.tensor(self.sizes, device=device))
+        firsts, sizes = self.bounds
+        drawn = torch.rand(len(self.firsts), dtype=torch.float64, device=device, generator=generator)
+        self.where.copy_(firsts + torch.minimum((drawn * sizes).long(), sizes - 1))
+        self.pattern.fill_(_draw.randint(*PATTERNS[self.width]))
+        torch.gather(self.memory, 0, self.where, out=self.values)
+        self.memory.scatter_(0, self.where, self.pattern)
+        self.left.zero_()
+
+    def settle(self) -> int:
+        """Put back what the last call wrote; at how many places a call since `aim` had written nothing."""
+        left = int(self.left.sum())
+        self.memory.scatter_(0, self.where, self.values)
+        self.left.zero_()
+        return left
+
+
+class Witness:
+    """Looks at every replay of a graph. Made while the graph is captured, after the calls; `aim` comes before any replay."""
+
+    def __init__(self, returned: Sequence[Result], arguments: Ranges) -> None:
+        found: dict[int, list[torch.Tensor]] = {}
+        for t in (t for result in telling(returned, arguments) for t in result):
+            found.setdefault(t.element_size(), []).append(t)
+        self.places = [Places(width, within, max(EACH, -(-FEWEST // len(within)))) for width, within in found.items()]
+        self.generator: torch.Generator | None = None
+        # Whether new places were drawn since the last replay, and whether the pattern lies in the results.
+        self.aimed = self.open = False
+
+    def step(self) -> None:
+        """To be captured behind the calls."""
+        for places in self.places:
+            places.step()
+
+    def aim(self) -> None:
+        """Draw places for the replays to come; the results must have been settled."""
+        for places in self.places:
+            device = places.where.device
+            self.generator = self.generator or torch.Generator(device=device).manual_seed(_draw.getrandbits(62))
+            places.aim(self.generator)
+        self.aimed = self.open = True
+
+    def replayed(self) -> None:
+        """To be told after replays."""
+        self.aimed, self.open = False, True
+
+    def settle(self) -> int:
+        """Leave the results as the calls wrote them, for somebody to read; at how many places nothing had been written."""
+        left = sum(places.settle() for places in self.places) if self.open else 0
+        self.aimed = self.open = False
+        return left
+
+
+class Look:
+    """One look at one of some rounds without a graph, at a few sets.
+
+    What it knows of earlier results keeps none of them alive, so the allocator gives out what it would have given out. One
+    that somebody else keeps alive, to return it once more, is overwritten as well.
+    """
+
+    def __init__(self, sets: int, arguments: Ranges) -> None:
+        self.arguments = arguments
+        self.chosen = _draw.sample(range(sets), min(LOOKED, sets))
+        self.earlier: dict[int, tuple[StorageWeakRef, int, int]] = {}
+        self.poked: dict[int, torch.Tensor] = {}
+        self.pattern = {width: _draw.randint(*bounds) for width, bounds in PATTERNS.items()}
+
+    def remember(self, returned: Sequence[Result]) -> None:
+        """To be told of the results of every round before the one that is looked at."""
+        for t in (t for index in self.chosen for t in returned[index] if _tells(t)):
+            self.earlier[t.data_ptr()] = (StorageWeakRef(t.untyped_storage()), t.numel(), t.element_size())
+
+    def poke(self, returned: Sequence[Result]) -> None:
+        """Just before the round: overwrite what the calls returned last, and what of earlier results is still there."""
+        shared = {address for address, times in _times(returned).items() if times > 1}
+        for address, (weak, numel, width) in self.earlier.items():
+            storage = torch.UntypedStorage._new_with_weak_ptr(weak.cdata)
+            if storage is None or address in shared or self.arguments.hold(address):
+                continue
+            where = torch.tensor([_draw.randrange(numel) for _ in range(EACH)]).to(storage.device)
+            memory(address, numel * width, width, storage.device)[where] = self.pattern[width]
+            self.poked[address] = where
+
+    def left(self, returned: Sequence[Result]) -> int:
+        """Just after it: how many results lie where earlier ones lay and were not written in this round."""
+        found = 0
+        for t in (t for index in self.chosen for t in returned[index]):
+            where = self.poked.get(t.data_ptr())
+            if where is not None and _tells(t) and t.numel() > int(where.max()):
+                flat = t.as_strided((t.numel(),), (1,)).view(INTEGERS[t.element_size()])
+                found += bool((flat[where] == self.pattern[t.element_size()]).any())
+        return found

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -57,12 +56,10 @@ def compile_project(
 
 
 def _built(builder: Builder, choice: Choice) -> tuple[list[Built], list[str]]:
-    """The variants that can be built here; while one is packaged and imported, the next one is being compiled."""
+    """The variants that can be built here, and a line for each that cannot."""
     built: list[Built] = []
     skipped = list(choice.skipped)
-    with ThreadPoolExecutor(2) as pool:
-        started = [(target, pool.submit(builder.build, target)) for target in choice.targets]
-    for target, future in started:
+    for target, future in zip(choice.targets, builder.build(choice.targets), strict=True):
         try:
             built.append(future.result())
         except ToolError as error:

@@ -1,4 +1,4 @@
-"""Running the compilers: one boxed ninja for all units that the cache does not hold, then the link."""
+"""Running the compilers: one boxed ninja for all units of all variants that the cache does not hold, and their links."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from kernelwright.tools.compile_kernel.plan import Plan, Unit
 from kernelwright.tools.project import Project
 from kernelwright.tools.sandbox import Box, Limits
 from kernelwright.tools.tool import Progress, ToolError
-from kernelwright.tools.toolchain import Toolchain
 
 # Large projects (flash attention) compile for many minutes; a compile that never ends must not hold the host for longer.
 LIMITS = Limits(wall_s=3600.0, memory_bytes=16 << 30, processes=512, file_bytes=2 << 30, output_bytes=32 << 20)
@@ -64,7 +63,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """What one run has to do: compile `missing`, take `held` objects from the cache, link all in the order of the plan."""
+    """What has to be done for one variant: compile `missing`, take `held` objects from the cache, link in the plan's order.
+
+    `made` is told of each object as soon as it is there: the compile may be cut off at any moment.
+    """
 
     project: Project
     plan: Plan
@@ -72,7 +74,44 @@ class Work:
     held: Mapping[Unit, Path]
     namespace: str
     generated: Path
-    folder: Path
+    made: Callable[[Compiled], None]
+
+
+class _Run:
+    """Several works and the folder that they are carried out in; a unit that two of them miss is compiled once."""
+
+    def __init__(self, works: Sequence[Work], folder: Path) -> None:
+        self.works = works
+        self.folder = folder
+        missing = [unit for work in works for unit in work.missing]
+        # What takes longest starts first: nvcc, then what includes torch, last what nobody wrote by hand.
+        ordered = sorted(
+            dict.fromkeys(missing), key=lambda unit: (not unit.source.endswith(plans.CUDA_SUFFIXES), unit.generated)
+        )
+        self.units = {unit: folder / "units" / str(number) for number, unit in enumerate(ordered)}
+
+    def compiled(self, unit: Unit) -> Compiled:
+        """What there is of `unit` by now."""
+        place = self.units[unit]
+        return Compiled(unit, place / OBJECT, place / "deps.d", place / "keep", _text(place / LOG))
+
+    def variant(self, work: Work) -> Path:
+        """The folder of what is linked for `work`."""
+        return self.folder / work.plan.target.variant
+
+    def library(self, work: Work) -> Path:
+        """Where its library will be."""
+        return self.variant(work) / "linked" / _named(work.plan.output, work)
+
+    def outcome(self, work: Work, killed: str = "") -> Outcome:
+        """What came of `work`."""
+        library = self.library(work)
+        return Outcome(
+            compiled=tuple(self.compiled(unit) for unit in work.missing),
+            library=library if library.is_file() else None,
+            link_log=_text(self.variant(work) / "link.log"),
+            killed=killed,
+        )
 
 
 @cache
@@ -81,45 +120,47 @@ def version() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in _STEPS.values())).hexdigest()
 
 
-def run(work: Work, progress: Progress, made: Callable[[Compiled], None]) -> Outcome:
-    """Compile and link in a box that shows the project, the toolchain and nothing else of the host.
+def run(works: Sequence[Work], folder: Path, progress: Progress, done: Callable[[Work, Outcome], None]) -> None:
+    """Compile and link in a box that shows the project, the toolchains and nothing else of the host.
 
-    `made` is told of each object as soon as it is there: the compile may be cut off at any moment.
+    The works are of one project. `done` is told of each one's outcome, once and as soon as its library is linked.
     """
-    toolchain = work.plan.target.toolchain
-    work.folder.mkdir(parents=True, exist_ok=True)
-    (work.folder / "build.ninja").write_text(_ninja_file(work, toolchain), encoding="utf-8")
-    argv = [str(toolchain.need_ninja().path), "-f", str(work.folder / "build.ninja"), "-k", "0", "-j", str(_jobs())]
+    run = _Run(works, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "build.ninja").write_text(_ninja_file(run), encoding="utf-8")
+    ninja = works[0].plan.target.toolchain.need_ninja().path
+    argv = [str(ninja), "-f", str(folder / "build.ninja"), "-k", "0", "-j", str(_jobs())]
     box = Box(
-        read_only=_readable(work, toolchain),
-        writable=(work.folder,),
-        cwd=work.project.path,
+        read_only=tuple(dict.fromkeys(root for work in works for root in _readable(work))),
+        writable=(folder,),
+        cwd=works[0].project.path,
         env={"NINJA_STATUS": "[%f/%t] ", "LC_ALL": "C", "CUDA_CACHE_DISABLE": "1"},
-        limits=LIMITS,
+        limits=replace(LIMITS, wall_s=LIMITS.wall_s * len(works)),
     )
-    pending = dict(enumerate(work.missing))
+    units = list(run.units)
+    unlinked = {work.plan.target.variant: work for work in works}
 
     def look() -> None:
-        for index in [index for index in pending if _places(work, index)[0].is_file()]:
-            made(_compiled(work, index, pending.pop(index)))
+        for unit in [unit for unit in units if (run.units[unit] / OBJECT).is_file()]:
+            units.remove(unit)
+            for work in works:
+                if unit in work.missing:
+                    work.made(run.compiled(unit))
+        for name in [name for name, work in unlinked.items() if run.library(work).is_file()]:
+            work = unlinked.pop(name)
+            done(work, run.outcome(work))
 
     code = _follow(sandbox.command(argv, box), look, progress)
-    compiled = tuple(_compiled(work, index, unit) for index, unit in enumerate(work.missing))
-    library = work.folder / "linked" / _output(work)
-    log = work.folder / "link.log"
-    return Outcome(
-        compiled=compiled,
-        library=library if library.is_file() else None,
-        link_log=_text(log),
-        killed=sandbox.KILLED.get(code, ""),
-    )
+    for work in unlinked.values():
+        done(work, run.outcome(work, sandbox.KILLED.get(code, "")))
 
 
 def _jobs() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _readable(work: Work, toolchain: Toolchain) -> tuple[Path, ...]:
+def _readable(work: Work) -> tuple[Path, ...]:
+    toolchain = work.plan.target.toolchain
     roots = [
         work.project.path,
         work.generated,
@@ -133,52 +174,56 @@ def _readable(work: Work, toolchain: Toolchain) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(root.resolve() for root in roots))
 
 
-def _output(work: Work) -> str:
-    return _named(work.plan.output, work)
-
-
 def _named(text: str, work: Work) -> str:
     return text.replace(plans.namespace(work.project, work.plan.target.backend), work.namespace)
 
 
-def _ninja_file(work: Work, toolchain: Toolchain) -> str:
-    lines = [_RULES.format(work=_path(work.folder))]
-    objects: list[Path] = []
-    index = {unit: number for number, unit in enumerate(work.missing)}
-    for number, unit in enumerate(work.plan.units):
-        if unit in index:
-            built, depfile, keep, log = _places(work, index[unit])
-            keep.mkdir(parents=True, exist_ok=True)
-            source = work.generated / unit.source if unit.generated else Path(unit.source)
-            cuda = unit.source.endswith(plans.CUDA_SUFFIXES)
-            partial = built.with_name("partial.o")
-            argv = [str(unit.compiler), *unit.arguments, "-c", str(source), "-o", str(partial), "-MD", "-MF", str(depfile)]
-            # The PTX tells the launch bounds, which ptxas does not print.
-            if cuda:
-                argv = [sys.executable, "-I", "-S", str(_STEPS[unit.compiler.name]), *argv, "--keep", f"--keep-dir={keep}"]
-            # A compiler that is killed leaves half an object: what has the object's name is whole.
-            whole = shlex.join(["mv", str(partial), str(built)])
-            lines.append(_edge(built, [], f"{shlex.join(argv)} > {shlex.quote(str(log))} 2>&1 && {whole}", unit.source))
-        else:
-            built = work.held[unit]
-        real = work.folder / "renamed" / f"{number}.o"
-        rename = f"LC_ALL=C sed {shlex.quote(_renaming(work))} {shlex.quote(str(built))} > {shlex.quote(str(real))}"
-        lines.append(_edge(real, [built], rename, f"name {unit.source}"))
-        objects.append(real)
-    (work.folder / "renamed").mkdir(exist_ok=True)
-    lines += _link_edges(work, toolchain, objects)
+def _ninja_file(run: _Run) -> str:
+    lines = [_RULES.format(work=_path(run.folder))]
+    lines += [_unit_edge(run, unit) for unit in run.units]
+    for work in run.works:
+        lines += _variant_edges(run, work)
     return "\n".join(lines) + "\n"
 
 
-def _renaming(work: Work) -> str:
-    return f"s/{plans.namespace(work.project, work.plan.target.backend)}/{work.namespace}/g"
+def _unit_edge(run: _Run, unit: Unit) -> str:
+    made = run.compiled(unit)
+    made.keep.mkdir(parents=True, exist_ok=True)
+    # A compiler that is killed leaves half an object: what has the object's name is whole.
+    partial = made.object.with_name("partial.o")
+    source = run.works[0].generated / unit.source if unit.generated else Path(unit.source)
+    argv = [str(unit.compiler), *unit.arguments, "-c", str(source), "-o", str(partial), "-MD", "-MF", str(made.depfile)]
+    # The PTX tells the launch bounds, which ptxas does not print.
+    if unit.source.endswith(plans.CUDA_SUFFIXES):
+        argv = [sys.executable, "-I", "-S", str(_STEPS[unit.compiler.name]), *argv, "--keep", f"--keep-dir={made.keep}"]
+    log = shlex.quote(str(made.object.with_name(LOG)))
+    whole = shlex.join(["mv", str(partial), str(made.object)])
+    return _edge(made.object, [], f"{shlex.join(argv)} > {log} 2>&1 && {whole}", unit.source)
 
 
-def _link_edges(work: Work, toolchain: Toolchain, objects: Sequence[Path]) -> list[str]:
+def _variant_edges(run: _Run, work: Work) -> list[str]:
+    """Objects get the real namespace, then they are linked."""
+    renamed = run.variant(work) / "renamed"
+    renamed.mkdir(parents=True, exist_ok=True)
+    edges: list[str] = []
+    objects: list[Path] = []
+    placeholder = plans.namespace(work.project, work.plan.target.backend)
+    for number, unit in enumerate(work.plan.units):
+        built = work.held[unit] if unit in work.held else run.compiled(unit).object
+        real = renamed / f"{number}.o"
+        rename = ["sed", f"s/{placeholder}/{work.namespace}/g", str(built)]
+        command = f"LC_ALL=C {shlex.join(rename)} > {shlex.quote(str(real))}"
+        edges.append(_edge(real, [built], command, f"name {unit.source}"))
+        objects.append(real)
+    return [*edges, *_link_edges(run, work, objects)]
+
+
+def _link_edges(run: _Run, work: Work, objects: Sequence[Path]) -> list[str]:
+    toolchain = work.plan.target.toolchain
     gxx = str(toolchain.need_gxx().path)
-    linked, stubs = work.folder / "linked", work.folder / "stubs"
-    linked.mkdir(exist_ok=True)
-    stubs.mkdir(exist_ok=True)
+    output, stubs = run.library(work), run.variant(work) / "stubs"
+    for folder in (output.parent, stubs):
+        folder.mkdir(exist_ok=True)
     edges: list[str] = []
     libraries: list[Path] = []
     for soname in work.plan.stubs:
@@ -190,12 +235,13 @@ def _link_edges(work: Work, toolchain: Toolchain, objects: Sequence[Path]) -> li
         argv = [gxx, "-shared", "-nostdlib", f"-Wl,-soname,{soname}", "-x", "c++", "/dev/null", "-o", str(stub)]
         edges.append(_edge(stub, [], shlex.join(argv), f"stub {soname}"))
         libraries.append(stub)
-    output, log = linked / _output(work), work.folder / "link.log"
+    log, partial = run.variant(work) / "link.log", output.with_name("partial.so")
     script = "tvm_ffi.map" if work.plan.target.framework == "tvm-ffi" else "module.map"
     argv = [gxx, *work.plan.link[:3], f"-Wl,--version-script={work.generated / script}", f"-Wl,-soname,{output.name}"]
-    argv += [*map(str, objects), *map(str, libraries), *work.plan.link[3:], "-o", str(output)]
-    edges.append(_edge(output, [*objects, *libraries], f"{shlex.join(argv)} > {shlex.quote(str(log))} 2>&1", "link"))
-    return edges
+    argv += [*map(str, objects), *map(str, libraries), *work.plan.link[3:], "-o", str(partial)]
+    whole = shlex.join(["mv", str(partial), str(output)])
+    command = f"{shlex.join(argv)} > {shlex.quote(str(log))} 2>&1 && {whole}"
+    return [*edges, _edge(output, [*objects, *libraries], command, "link")]
 
 
 def _edge(output: Path, inputs: Sequence[Path], command: str, what: str) -> str:
@@ -205,16 +251,6 @@ def _edge(output: Path, inputs: Sequence[Path], command: str, what: str) -> str:
 
 def _path(path: Path) -> str:
     return re.sub(r"([$ :])", r"$\1", str(path))
-
-
-def _places(work: Work, index: int) -> tuple[Path, Path, Path, Path]:
-    base = work.folder / "units" / str(index)
-    return base / OBJECT, base / "deps.d", base / "keep", base / LOG
-
-
-def _compiled(work: Work, index: int, unit: Unit) -> Compiled:
-    built, depfile, keep, log = _places(work, index)
-    return Compiled(unit, built, depfile, keep, _text(log))
 
 
 def _text(path: Path) -> str:

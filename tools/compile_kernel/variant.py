@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,11 +25,12 @@ from kernelwright.tools.compile_kernel import (
 )
 from kernelwright.tools.compile_kernel.cache import Cache, Entry, key
 from kernelwright.tools.compile_kernel.checker import Checker, Loaded
-from kernelwright.tools.compile_kernel.compilers import BOUNDS, LOG, OBJECT, Compiled, Work
+from kernelwright.tools.compile_kernel.compilers import BOUNDS, LOG, OBJECT, Compiled, Outcome, Work
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
 from kernelwright.tools.compile_kernel.diagnostics import Sources
 from kernelwright.tools.compile_kernel.objects import Objects
 from kernelwright.tools.compile_kernel.plan import Plan, Target, Unit
+from kernelwright.tools.compile_kernel.together import Seat, Together
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Progress
 from kernelwright.tools.toolchain import version_numbers
@@ -54,7 +55,7 @@ class Built:
 
 
 class Builder:
-    """Builds the variants of one project, from several threads if need be; `folder` is scratch space of this call alone."""
+    """Builds the variants of one project; `folder` is scratch space of this call alone."""
 
     def __init__(self, project: Project, cache_root: Path, folder: Path, progress: Progress, warm: Path | None = None) -> None:
         self._project = project
@@ -64,19 +65,32 @@ class Builder:
         self._folder = folder
         self._progress = progress
         self._warm = warm
-        self._compiling = threading.Lock()
 
-    def build(self, target: Target) -> Built:
-        """The variant `target`, installed in the project's `build` folder if all went well."""
-        folder = self._folder / target.variant
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "stage").mkdir(parents=True)
-        try:
-            result = self._noarch(target, folder) if target.framework == "torch-noarch" else self._compiled(target, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def build(self, targets: Sequence[Target]) -> list[Future[Built]]:
+        """Each variant of `targets`, installed in the project's `build` folder if all went well, or the ToolError about it."""
+
+        def run(works: Sequence[Work], done: Callable[[Work, Outcome], None]) -> None:
+            compilers.run(works, self._folder / "work", self._progress, done)
+
+        together = Together(len(targets), run)
+        # A thread for each: all of them meet at the compilers.
+        with ThreadPoolExecutor(len(targets)) as pool:
+            started = [pool.submit(self._build, target, Seat(together)) for target in targets]
         self._cache.prune()
-        return result
+        return started
+
+    def _build(self, target: Target, seat: Seat) -> Built:
+        folder = self._folder / target.variant
+        with seat:
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+                (folder / "stage").mkdir(parents=True)
+                if target.framework == "torch-noarch":
+                    seat.leave()
+                    return self._noarch(target, folder)
+                return self._compiled(target, folder, seat)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _noarch(self, target: Target, folder: Path) -> Built:
         digits = key([self._project.source_sha256, target.variant])[:7]
@@ -97,7 +111,7 @@ class Builder:
         self._load(result, name, staged, None, None, None)
         return self._finish(result, staged)
 
-    def _compiled(self, target: Target, folder: Path) -> Built:
+    def _compiled(self, target: Target, folder: Path, seat: Seat) -> Built:
         made = plan.make(self._project, target, self._generated)
         result = Built(target, skipped=list(made.skipped))
         arguments = [[unit.source, list(unit.arguments)] for unit in made.units]
@@ -106,27 +120,25 @@ class Builder:
         held = self._objects.held(made.units)
         library = self._linked(made, held, name)
         if library:
+            seat.leave()
             result.cached = True
             self._describe(result, made, [(unit, held[unit].file(LOG), held[unit].file(BOUNDS)) for unit in made.units])
             return self._package(result, made, name, library, folder, None)
         with Checker(folder / "stage", target, self._generated, self._warm) as waiting:
-            # One variant after the other, so that what they have in common is compiled once.
-            with self._compiling:
-                fresh = self._compile(result, made, self._objects.held(made.units), name, folder)
+            fresh = self._compile(result, made, held, name, seat)
             return self._package(result, made, name, fresh, folder, waiting) if fresh else result
 
-    def _compile(self, result: Built, made: Plan, held: dict[Unit, Entry], name: str, folder: Path) -> Entry | None:
+    def _compile(self, result: Built, made: Plan, held: dict[Unit, Entry], name: str, seat: Seat) -> Entry | None:
         missing = tuple(unit for unit in made.units if unit not in held)
         self._progress("compiling", f"{len(missing)} of {len(made.units)} sources for {result.target.variant}", 0.0)
         objects = {unit: entry.file(OBJECT) for unit, entry in held.items()}
-        work = Work(self._project, made, missing, objects, name, self._generated, folder / "work")
         changed: list[str] = []
 
         def made_one(compiled: Compiled) -> None:
             held[compiled.unit], meanwhile = self._objects.keep(compiled)
             changed.extend([meanwhile] if meanwhile else [])
 
-        outcome = compilers.run(work, self._progress, made_one)
+        outcome = seat.compile(Work(self._project, made, missing, objects, name, self._generated, made_one))
         for compiled in outcome.compiled:
             self._log(result, compiled)
         logs = [(c.unit, c.depfile.with_name(LOG), c.depfile.with_name(BOUNDS)) for c in outcome.compiled]

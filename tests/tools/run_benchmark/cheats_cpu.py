@@ -1,302 +1,30 @@
-"""Ways to cheat on the CPU, as text that is appended to the good package: (verdict, family of the finding, source)."""
+"""Ways to cheat on the CPU: those of everywhere and those that need C++, a fork or calls that are made anew each time."""
 
-CHEATS: dict[str, tuple[str, str, str]] = {
-    "zeros": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w): return torch.zeros_like(x)
-""",
-    ),
-    "the input itself": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w): return x.clone()
-""",
-    ),
-    "an ignored weight": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w): return good(x, torch.ones_like(w))
-""",
-    ),
-    "half of the rows": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w):
-    out = torch.empty_like(x); h = x.shape[0] // 2
-    _call(x[:h], w, out[:h]); return out
-""",
-    ),
-    "memory nobody wrote": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w): return torch.empty_like(x)
-""",
-    ),
-    "another dtype": (
-        "incorrect",
-        "form",
-        """
-def norm(x, w): return good(x, w).double()
-""",
-    ),
-    "another shape": (
-        "incorrect",
-        "form",
-        """
-def norm(x, w): return good(x, w).flatten()
-""",
-    ),
-    "kept by pointer": (
-        "incorrect",
-        "wrong",
-        """
-kept = {}
-def norm(x, w):
-    key = x.data_ptr()
-    if key not in kept: kept[key] = good(x, w)
-    return kept[key].clone()
-""",
-    ),
-    "kept by pointer in C++": (
-        "incorrect",
-        "wrong",
+from __future__ import annotations
+
+import cheats_anywhere
+from cheats_anywhere import Cheat
+
+# Looks whether the data is new, as little as it can, and where it is not may return what it returned before.
+SKIPPING = """
+calls, kept = 0, {}
+def kept_or_new(x, w, skip):
+    key, mark = x.data_ptr(), (x[0, 0].item(), x[-1, -1].item(), w[0].item(), x.shape)
+    if not skip or key not in kept or kept[key][0] != mark: kept[key] = (mark, good(x, w))
+    return kept[key][1]
+"""
+
+CHEATS: dict[str, Cheat] = cheats_anywhere.CHEATS | {
+    "kept by pointer in C++": Cheat(
+        ("incorrect",),
+        ("wrong",),
         """
 def norm(x, w): return _call(x.contiguous(), w, torch.empty(x.shape), 'norm_kept')
 """,
     ),
-    "kept by shape": (
-        "incorrect",
-        "wrong",
-        """
-kept = {}
-def norm(x, w):
-    key = tuple(x.shape)
-    if key not in kept: kept[key] = good(x, w)
-    return kept[key].clone()
-""",
-    ),
-    "kept by content": (
-        "rejected",
-        "cached or skipped",
-        """
-kept = {}
-def norm(x, w):
-    key = (x.sum().item(), w.sum().item(), x.shape)
-    if key not in kept:
-        for _ in range(20):
-            kept[key] = good(x, w)
-    return kept[key]
-""",
-    ),
-    "kept by a sample of the content": (
-        "incorrect",
-        "wrong when timed",
-        """
-kept = {}
-def norm(x, w):
-    key = (x[0, 0].item(), x[-1, -1].item(), w[0].item(), x.shape)
-    if key not in kept: kept[key] = good(x, w)
-    return kept[key].clone()
-""",
-    ),
-    "kept in a file": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w):
-    path = os.environ['TMPDIR'] + f'/{x.shape[0]}-{x.shape[1]}'
-    if not os.path.exists(path):
-        torch.save(good(x, w), path)
-    return torch.load(path)
-""",
-    ),
-    "right for the first calls only": (
-        "incorrect",
-        "wrong when timed",
-        """
-calls, last = 0, {}
-def norm(x, w):
-    global calls
-    calls += 1
-    if calls < 60 or x.shape not in last: last[x.shape] = good(x, w)
-    return last[x.shape].clone()
-""",
-    ),
-    "work in a thread": (
-        "rejected",
-        "late work",
-        """
-def norm(x, w):
-    out = torch.empty_like(x)
-    threading.Thread(target=lambda: (time.sleep(0.003), _call(x, w, out))).start()
-    return out
-""",
-    ),
-    "work in a thread of C++": (
-        "rejected",
-        "late work",
-        """
-def norm(x, w): return _call(x, w, torch.zeros_like(x), 'norm_late')
-""",
-    ),
-    "a thread that mends the result": (
-        "rejected",
-        "late work",
-        """
-def norm(x, w):
-    out = good(x, w)
-    threading.Timer(0.002, lambda: out.mul_(1.0000001)).start()
-    return out
-""",
-    ),
-    "a lazy tensor": (
-        "rejected",
-        "lazy tensor",
-        """
-class Lazy(torch.Tensor):
-    pass
-def norm(x, w): return good(x, w).as_subclass(Lazy)
-""",
-    ),
-    "torch does it": (
-        "suspicious",
-        "fallback",
-        """
-def norm(x, w): return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * w
-""",
-    ),
-    "torch does it behind a decoy": (
-        "suspicious",
-        "fallback",
-        """
-import torch.nn.functional as F
-def norm(x, w):
-    _call(x[:1].contiguous(), w, torch.empty(1, x.shape[1]))
-    return F.rms_norm(x, x.shape[-1:], w, 1e-6)
-""",
-    ),
-    "lower precision inside": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w): return _call(x.contiguous(), w, torch.empty(x.shape), 'norm_low')
-""",
-    ),
-    "half precision inside": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w): return good(x.half().float(), w)
-""",
-    ),
-    "a patched clock": (
-        "invalid",
-        "tampering",
-        """
-real = time.perf_counter
-time.perf_counter = lambda: real() / 2
-""",
-    ),
-    "a patched comparison": (
-        "invalid",
-        "tampering",
-        """
-torch.allclose = lambda *a, **k: True
-""",
-    ),
-    "a patched synchronize": (
-        "invalid",
-        "tampering",
-        """
-torch.cuda.synchronize = lambda *a: None
-""",
-    ),
-    "changed settings of torch": (
-        "invalid",
-        "tampering",
-        """
-torch.set_float32_matmul_precision('medium')
-""",
-    ),
-    "a changed environment": (
-        "invalid",
-        "tampering",
-        """
-os.environ['OMP_NUM_THREADS'] = '1'
-""",
-    ),
-    "written inputs": (
-        "incorrect",
-        "inputs",
-        """
-def norm(x, w):
-    out = good(x, w)
-    x.zero_()
-    return out
-""",
-    ),
-    "the reference in memory": (
-        "incorrect",
-        "wrong",
-        """
-import gc, types
-def norm(x, w):
-    for f in gc.get_objects():
-        if isinstance(f, types.FunctionType) and f.__name__ == 'reference': return f(x, w)
-    return torch.zeros_like(x)
-""",
-    ),
-    "the reference on disk": (
-        "incorrect",
-        "wrong",
-        """
-import glob
-def norm(x, w):
-    beside = pathlib.Path(__file__).parents[1] / 'problem.py'
-    for place in [beside, *map(pathlib.Path, glob.glob('/tmp/**/problem.py'))]:
-        if place.exists():
-            space = {}
-            exec(place.read_text(), space)
-            return space['reference'](x, w)
-    return torch.zeros_like(x)
-""",
-    ),
-    "only announced shapes": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w): return good(x, w) if tuple(x.shape) in {(96, 512), (160, 512)} else torch.zeros_like(x)
-""",
-    ),
-    "only the usual distribution": (
-        "incorrect",
-        "wrong",
-        """
-def norm(x, w): return good(x, w) if x.abs().max() < 7 and x.std() > 0.5 else x / x.std()
-""",
-    ),
-    "a forged answer": (
-        "rejected",
-        "protocol",
-        """
-def norm(x, w):
-    for fd in range(3, 256):
-        try:
-            os.write(fd, bytes([2, 0, 0, 0]) + b'{}')
-        except OSError:
-            pass
-    return good(x, w)
-""",
-    ),
-    "a harness that skips calls": (
-        "invalid",
-        "cached or skipped",
+    "a harness that skips calls": Cheat(
+        ("invalid",),
+        ("tampering",),
         """
 def _lazy(self, track, sets, count):
     if count > 1: return {'rounds': count}
@@ -309,64 +37,9 @@ def norm(x, w):
     return good(x, w)
 """,
     ),
-    "a profiler of its own": (
-        "invalid",
-        "tampering",
-        """
-sys.setprofile(lambda *a: None)
-""",
-    ),
-    "a patched allocation": (
-        "invalid",
-        "tampering",
-        """
-real = torch.empty
-torch.empty = lambda *a, **k: real(*a, **k)
-""",
-    ),
-    "a patched pause": (
-        "invalid",
-        "tampering",
-        """
-time.sleep = lambda seconds: None
-""",
-    ),
-    "a patched harness": (
-        "invalid",
-        "tampering",
-        """
-module = next(m for n, m in sys.modules.items() if n.endswith('.machine') and hasattr(m, 'Cpu'))
-real = module.digests
-module.digests = lambda *a: real(*a)
-""",
-    ),
-    "a handler of signals": (
-        "invalid",
-        "tampering",
-        """
-import signal
-signal.signal(signal.SIGUSR1, lambda *a: None)
-""",
-    ),
-    "a lazy tensor that is called Tensor": (
-        "rejected",
-        "lazy tensor",
-        """
-class Tensor(torch.Tensor):
-    pass
-def norm(x, w): return good(x, w).as_subclass(Tensor)
-""",
-    ),
-    "its input as its output": (
-        "incorrect",
-        "inputs",
-        """
-def norm(x, w): return x.copy_(good(x, w))
-""",
-    ),
-    "a process that fills the memory later": (
-        "rejected",
-        "late work",
+    "a process that fills the memory later": Cheat(
+        ("rejected",),
+        ("late work",),
         """
 import mmap
 def norm(x, w):
@@ -378,9 +51,9 @@ def norm(x, w):
     return out
 """,
     ),
-    "the harness seen on the stack": (
-        "rejected",
-        "cached or skipped",
+    "the harness seen on the stack": Cheat(
+        ("rejected",),
+        ("cached or skipped", "skipped calls"),
         """
 last = {}
 def norm(x, w):
@@ -394,24 +67,68 @@ def norm(x, w):
     return last[x.data_ptr()]
 """,
     ),
-    "it raises while it is timed": (
-        "incorrect",
-        "raised",
-        """
-calls = 0
-def norm(x, w):
-    global calls
-    calls += 1
-    if calls > 400: raise RuntimeError('enough')
-    return good(x, w)
-""",
-    ),
-    "an empty answer": (
-        "invalid",
-        "protocol",
+    "an empty answer": Cheat(
+        ("invalid",),
+        ("protocol",),
         """
 module = next(m for n, m in sys.modules.items() if n.endswith('.machine') and hasattr(m, 'Cpu'))
 module.Cpu.rounds = lambda *a: {}
+""",
+    ),
+    "every third call left out": Cheat(
+        ("rejected",),
+        ("skipped calls",),
+        SKIPPING
+        + """
+def norm(x, w):
+    global calls
+    calls += 1
+    return kept_or_new(x, w, calls % 3 == 0)
+""",
+    ),
+    "every third set left out": Cheat(
+        ("rejected",),
+        ("skipped calls",),
+        SKIPPING
+        + """
+def norm(x, w): return kept_or_new(x, w, (x.data_ptr() >> 6) % 3 == 0)
+""",
+    ),
+    "calls left out by the clock": Cheat(
+        ("rejected",),
+        ("skipped calls",),
+        SKIPPING
+        + """
+def norm(x, w): return kept_or_new(x, w, int(time.monotonic() * 100) % 2 == 0)
+""",
+    ),
+    "two results kept in turn": Cheat(
+        ("rejected",),
+        ("skipped calls",),
+        """
+calls, kept = 0, {}
+def norm(x, w):
+    global calls
+    calls += 1
+    mark = (x[0, 0].item(), x[-1, -1].item(), w[0].item(), x.shape)
+    two = kept.setdefault(x.data_ptr(), [])
+    if calls % 3 == 0 and [m for m, _ in two] == [mark, mark]:
+        two.reverse()
+    else:
+        two.insert(0, (mark, good(x, w)))
+    del two[2:]
+    return two[0][1]
+""",
+    ),
+    "every third call copied from a kept result": Cheat(
+        ("incorrect", "rejected"),
+        ("wrong when timed", "cached or skipped"),
+        SKIPPING
+        + """
+def norm(x, w):
+    global calls
+    calls += 1
+    return kept_or_new(x, w, calls % 3 == 0).clone()
 """,
     ),
 }

@@ -1,6 +1,6 @@
-"""The good package of the suite and its problem, as text."""
+"""The good package of the suite and its problem, as text; what only a GPU has is in `court_texts_gpu.py`."""
 
-PROBLEM = """
+_PROBLEM = """
 import torch
 entry = "norm"
 def inputs(shape, dtype, device, generator):
@@ -8,12 +8,20 @@ def inputs(shape, dtype, device, generator):
     w = 1 + 0.1 * torch.randn(shape[-1], generator=generator, device=device)
     return x.to(dtype), w.to(dtype)
 def reference(x, w):
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * w
+    y = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * w
+    {answer}
 shapes = [(96, 512)]
+cuda_shapes = [(1024, 4096)]
 dtypes = ["float32"]
 def cost(shape, dtype):
     return 2 * shape[0] * shape[1] * dtype.itemsize, 4 * shape[0] * shape[1]
 """
+PROBLEM = _PROBLEM.format(answer="return y")
+# The same one, where the kernel writes its argument, where weights may be packed beforehand, where there are two results.
+IN_PLACE = _PROBLEM.format(answer="x.copy_(y)") + "mutates = (0,)\n"
+PACKED = PROBLEM + "def setup(package, x, w): return x, package.pack(w)\n"
+# Finding the largest number is left to torch, which must not count against the kernel.
+PAIR = _PROBLEM.format(answer="return y, y.argmax(-1)") + "fallback = 'report'\n"
 
 GOOD_CPP = r"""
 #include <cmath>

@@ -23,9 +23,10 @@ REACHING = (
 
 @pytest.mark.parametrize("name", REACHING)
 def test_cheat_is_caught_by_the_second_tier(name: str, judged_by_landlock: Callable[..., Any]) -> None:
-    verdict, family, source = CHEATS[name]
-    found = judged_by_landlock(source)
-    assert (found.verdict, family in found.families) == (verdict, True), (found.families, found.reasons)
+    cheat = CHEATS[name]
+    found = judged_by_landlock(cheat.source)
+    assert found.verdict in cheat.verdicts, (found.families, found.reasons)
+    assert found.families & set(cheat.families), (found.families, found.reasons)
 
 
 def test_honest_kernel_passes_the_second_tier(judged_by_landlock: Callable[..., Any]) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from cheats_gpu import CHEATS
 from court import Court
-from court_texts_gpu import CHEATS, GOOD_CU, GOOD_PYTHON, HONEST, PROBLEM
+from court_texts import PROBLEM
+from court_texts_gpu import GOOD_CU, GOOD_PYTHON
+from honest_gpu import HONEST
 
 from kernelwright.tools import gpu, toolchain
 from kernelwright.tools.sandbox import Tier
@@ -47,10 +50,10 @@ def test_honest_kernel_passes_on_gpu(name: str, judged: Callable[..., Any]) -> N
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_cheat_is_caught_on_gpu(name: str, judged: Callable[..., Any]) -> None:
-    verdicts, families, source = CHEATS[name]
-    found = judged(source, most_profiled=1 if "suspicious" in verdicts else 0)
-    assert found.verdict in verdicts, found.reasons
-    assert found.families & set(families), (found.families, found.reasons)
+    cheat = CHEATS[name]
+    found = judged(cheat.source, most_profiled=1 if "suspicious" in cheat.verdicts else 0)
+    assert found.verdict in cheat.verdicts, (found.families, found.reasons)
+    assert found.families & set(cheat.families), (found.families, found.reasons)
 
 
 @pytest.mark.skipif(landlock_abi() < 1, reason="needs Landlock")
@@ -58,6 +61,6 @@ def test_second_tier_runs_cuda(tmp_path: Path) -> None:
     court = _court(tmp_path, "landlock")
     try:
         assert court.judge("", most_profiled=1).verdict == "ok"
-        assert court.judge(CHEATS["nothing while captured"][2]).verdict == "incorrect"
+        assert court.judge(CHEATS["nothing while captured"].source).verdict in {"incorrect", "rejected"}
     finally:
         court.close()

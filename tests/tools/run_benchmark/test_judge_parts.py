@@ -16,8 +16,9 @@ from kernelwright_judge.clock import Samples
 from kernelwright_judge.compare import Tolerance, lower_precision, measure, tolerance, trivial_answers
 from kernelwright_judge.findings import Findings
 from kernelwright_judge.intervals import geometric_mean, median_interval
-from kernelwright_judge.machine import _covered, digests
-from kernelwright_judge.shares import IDLE, LIBRARY
+from kernelwright_judge.machine import digests
+from kernelwright_judge.profiled import Span, covered, parted
+from kernelwright_judge.shares import IDLE, LIBRARY, _foreign, _share
 from kernelwright_judge.values import UntransportableError, pack, unpack
 from kernelwright_judge.variations import DISTRIBUTIONS, distribute, disturb, exchange
 from kernelwright_judge.wire import Wire, WireBrokenError, WireClosedError, WireTimeoutError
@@ -199,7 +200,29 @@ def test_digests_tell_results_apart() -> None:
 
 
 def test_overlapping_spans_count_once() -> None:
-    assert _covered([(0, 10), (5, 12), (20, 21)]) == 13
+    assert covered([(0, 10), (5, 12), (20, 21)]) == 13
+
+
+def test_what_came_behind_the_last_mark_was_replayed() -> None:
+    names = ["rows", "at::cuda::spin_kernel(long)", "rows", "void at::cuda::spin_kernel(long)", "sum"]
+    spans = [Span(name, float(index), index + 0.5) for index, name in enumerate(names)]
+    assert [[span.name for span in part] for part in parted(spans)] == [names[:3], ["sum"]]
+    assert parted(spans[:1]) == (spans[:1], [])
+
+
+def test_kernels_of_torch_are_known_by_their_names() -> None:
+    names = {
+        "void at::native::reduce_kernel<512, 1, at::native::ReduceOp<float>>(float)": True,
+        "void at::native::vectorized_elementwise_kernel<4, at::native::BinaryFunctor<float, MulFunctor>>": True,
+        "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<float>>": False,
+        "void at::native::unrolled_elementwise_kernel<at::native::direct_copy_kernel_cuda(at::TensorIteratorBase&)>": False,
+        "nvjet_tst_128x64": True,
+        "Memcpy DtoD": False,
+        "rows(float const*, float*)": False,
+    }
+    found = _foreign([{"name": name, "calls": 1, "us": 1.0} for name in names])
+    assert [row["name"] for row in found] == [name for name, foreign in names.items() if foreign]
+    assert _share([{"name": "rows", "us": 3.0}, {"name": "nvjet", "us": 1.0}, {"name": "Memset", "us": 9.0}], 0.5) == 0.25
 
 
 def test_operators_and_libraries_are_told_apart() -> None:

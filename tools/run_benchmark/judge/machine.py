@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,6 @@ from .values import tensors
 from .witness import Look, Ranges, Witness, draw
 
 # Taken before any of the agent's code is imported: a package that replaces them later replaces them for itself.
-_perf_counter = time.perf_counter
 _synchronize = torch.cuda.synchronize
 _Event, _Stream, _Graph, _capture, _on_stream = (
     torch.cuda.Event,
@@ -29,6 +28,7 @@ _spin = torch.cuda._sleep
 
 # About two milliseconds, in which the first launch of a graph reaches the GPU.
 LEAD_CYCLES = 4_000_000
+MARK_CYCLES = 20_000
 
 Args = tuple[Any, ...]
 # Of the sparse digest: no power of two, so that it meets every column.
@@ -101,6 +101,10 @@ class Cpu:
     def synchronize(self) -> None:
         """Nothing is ever pending."""
 
+    def apart(self) -> contextlib.AbstractContextManager[None]:
+        """There is nothing but the calling thread."""
+        return contextlib.nullcontext()
+
     def capture(self, track: Track, sets: Sequence[Args]) -> str:
         """Call every set once, so that nothing lazy is left; there are no graphs."""
         track.returned, track.arguments = [None] * len(sets), Ranges(tensors(sets))
@@ -125,22 +129,27 @@ class Cuda:
 
     def __init__(self) -> None:
         torch.cuda.init()  # type: ignore[no-untyped-call]
+        self.side = _Stream()  # type: ignore[no-untyped-call]
 
     def synchronize(self) -> None:
         """Wait for the whole device, every stream of it."""
         _synchronize()
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """On a stream that is no default one, so that work on any other stream than the current one does not wait for it."""
+        self.side.wait_stream(_current_stream())
+        with _on_stream(self.side):
+            yield
 
     def capture(self, track: Track, sets: Sequence[Args]) -> str:
         """Capture one call for each set and a count at the end; returns why not, and then calls are timed one by one."""
         track.settle()
         track.forget()
         track.arguments = Ranges(tensors(sets))
-        side = _Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(_current_stream())
-        with _on_stream(side):
+        with self.apart():
             for args in sets[:3]:
                 track.call(*args)
-        _current_stream().wait_stream(side)
         _synchronize()
         counter = torch.zeros((), dtype=torch.int64, device="cuda")
         graph = _Graph()
@@ -199,6 +208,13 @@ class Cuda:
             track.call(*args)
             _synchronize()
 
+    def replay_marked(self, track: Track) -> None:
+        """One replay behind a kernel that only spins, by which the profiler's list can be parted."""
+        _spin(MARK_CYCLES)  # type: ignore[no-untyped-call]
+        _replay(track.graph)
+        if track.witness is not None:
+            track.witness.replayed()
+
 
 Machine = Cpu | Cuda
 
@@ -242,38 +258,3 @@ def poison_tensor(tensor: torch.Tensor) -> None:
         tensor.fill_(float("nan"))
     elif tensor.is_contiguous():
         tensor.view(-1).view(torch.uint8).fill_(255)
-
-
-def what_ran(run: Callable[[], None], cuda: bool) -> dict[str, Any]:
-    """What ran during `run` by torch's profiler, times in microseconds.
-
-    `operators`: torch's operators, each with the time of the kernels it launched itself (on the CPU its own time);
-    `kernels`: what ran on the GPU; `busy_us`: how long anything ran there; `wall_us`: how long `run` took.
-    """
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as prof:
-        started = _perf_counter()
-        run()
-        if cuda:
-            _synchronize()
-        wall = _perf_counter() - started
-    operators: list[dict[str, Any]] = []
-    kernels: list[dict[str, Any]] = []
-    for event in prof.key_averages():
-        on_device = str(event.device_type).endswith("CUDA")
-        own = event.self_device_time_total if cuda else event.self_cpu_time_total
-        row = {"name": str(event.key)[:200], "calls": int(event.count), "us": float(own)}
-        (kernels if on_device else operators).append(row)
-    spans = [
-        (float(e.time_range.start), float(e.time_range.end)) for e in prof.events() or [] if str(e.device_type).endswith("CUDA")
-    ]
-    return {"operators": operators, "kernels": kernels, "busy_us": _covered(spans), "wall_us": wall * 1e6}
-
-
-def _covered(spans: Sequence[tuple[float, float]]) -> float:
-    total, until = 0.0, float("-inf")
-    for start, end in sorted(spans):
-        total += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return total

@@ -5,6 +5,7 @@ It does as the judge asks and says what it did; it holds no expected output, no 
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from types import ModuleType
@@ -17,6 +18,7 @@ from .arena import Arena
 from .child import connect, import_file, serve
 from .guards import Watch
 from .machine import Args, Machine, Track
+from .profiled import what_ran
 from .values import map_tensors, outputs, pack, tensors, unpack
 from .variations import exchange
 from .wire import Message
@@ -137,11 +139,11 @@ class Subject:
         """Call the candidate once on the first set; its outputs right after the call and after a pause, and its arguments."""
         self.out.reset()
         args, track = self.prepared[0], self.tracks["candidate"]
-        machines.poison(self.last, self.machine.name)
-        self._delay_inputs(args)
-        returned = track.call(*args)
-        found = outputs(returned, args, self.mutates)
-        early = [t.clone() for t in found] if _bytes(found) <= SNAPSHOT_BYTES else []
+        with self.machine.apart():
+            machines.poison(self.last, self.machine.name)
+            self._delay_inputs(args)
+            found = outputs(track.call(*args), args, self.mutates)
+            early = [t.clone() for t in found] if _bytes(found) <= SNAPSHOT_BYTES else []
         self.machine.synchronize()
         time.sleep(LATE_S)
         self.machine.synchronize()
@@ -220,14 +222,18 @@ class Subject:
         return {}
 
     def profile(self, name: str) -> Message:
-        """What runs during one call of each of the first sets; see `what_ran`."""
-        sets, call = self.prepared[:PROFILED_SETS], self.tracks[name].call
+        """What runs during one call of each of the first sets, and in the graph of all; see `what_ran`."""
+        sets, track, machine = self.prepared[:PROFILED_SETS], self.tracks[name], self.machine
 
         def run() -> None:
             for args in sets:
-                call(*args)
+                track.call(*args)
 
-        return {**machines.what_ran(run, self.machine.name == "cuda"), "calls": len(sets)}
+        replay = None
+        if isinstance(machine, machines.Cuda) and track.graph is not None:
+            replay = functools.partial(machine.replay_marked, track)
+        found = what_ran(run, machine.name == "cuda", replay)
+        return {**found, "calls": len(sets), "replayed_calls": len(self.prepared)}
 
     def changes(self) -> Message:
         """What the agent's code changed in this process beside its own."""

@@ -163,6 +163,10 @@ class Witness:
         return left
 
 
+def _weak(t: torch.Tensor) -> StorageWeakRef:
+    return StorageWeakRef(t.untyped_storage())  # type: ignore[no-untyped-call]
+
+
 class Look:
     """One look at one of some rounds without a graph, at a few sets.
 
@@ -180,7 +184,7 @@ class Look:
     def remember(self, returned: Sequence[Result]) -> None:
         """To be told of the results of every round before the one that is looked at."""
         for t in (t for index in self.chosen for t in returned[index] if _tells(t)):
-            self.earlier[t.data_ptr()] = (StorageWeakRef(t.untyped_storage()), t.numel(), t.element_size())
+            self.earlier[t.data_ptr()] = (_weak(t), t.numel(), t.element_size())
 
     def poke(self, returned: Sequence[Result]) -> None:
         """Just before the round: overwrite what the calls returned last, and what of earlier results is still there."""

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,18 @@ from kernelwright.tools.compile_kernel import generated
 from kernelwright.tools.toolchain import detect
 
 ARCH = "sm_90a"
+# What each number is, in the order of the table.
+ROWS = {
+    "first_cuda_fresh_server": "first build, CUDA, fresh server",
+    "first_cuda_and_cpu_fresh_server": "first build, CUDA and CPU, fresh server",
+    "first_cuda_and_cpu_running_server": "first build, CUDA and CPU, running server",
+    "another_project_cuda": "same sources in another project, CUDA",
+    "edit": "edit of the .cu to result, median",
+    "edit_worst": "edit of the .cu to result, slowest",
+    "unchanged": "nothing changed, median",
+}
+# What is comparable of `load`, which knows no server and builds for CUDA alone.
+THEIRS = {"first_cuda_fresh_server": "first_cuda", "edit": "edit", "unchanged": "unchanged"}
 USUAL = """\
 #include <torch/extension.h>
 #include <cuda_bf16.h>
@@ -75,7 +88,7 @@ def main() -> None:
     parser.add_argument("--their-repeats", type=int, default=1, help="edits of theirs, about a minute each on two cores")
     parser.add_argument("--skip-load", action="store_true", help="measure compile_kernel alone")
     arguments = parser.parse_args()
-    load_before = os.getloadavg()[0]
+    load_before, started = os.getloadavg()[0], datetime.now(UTC).isoformat(timespec="minutes")
     with tempfile.TemporaryDirectory() as scratch:
         ours = anyio.run(measure_ours, Path(scratch) / "ours", arguments.repeats)
         theirs = {} if arguments.skip_load else measure_load(Path(scratch) / "theirs", arguments.their_repeats)
@@ -83,6 +96,7 @@ def main() -> None:
     result = {
         "host": {
             "cores": len(os.sched_getaffinity(0)),
+            "started": started,
             "load_average_before": round(load_before, 2),
             "nvcc": found.need_nvcc().version,
             "gxx": found.need_gxx().version,
@@ -90,16 +104,23 @@ def main() -> None:
             "arch": ARCH,
         },
         "seconds": {"compile_kernel": ours, "cpp_extension.load": theirs},
-        "times_faster": {key: round(theirs[key] / ours[key], 1) for key in ("first_cuda", "edit") if theirs},
+        "times_faster": {THEIRS[key]: round(theirs[THEIRS[key]] / ours[key], 1) for key in list(THEIRS)[:2] if theirs},
     }
-    print(json.dumps(result, indent=2))
+    print_table(ours, theirs)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
+def print_table(ours: dict[str, float], theirs: dict[str, float]) -> None:
+    """Seconds of both, side by side."""
+    print(f"{'seconds':44}{'compile_kernel':>16}{'cpp_extension.load':>20}")
+    for key, words in ROWS.items():
+        print(f"{words:44}{ours[key]:16.3f}" + (f"{theirs[THEIRS[key]]:20.3f}" if theirs and key in THEIRS else ""))
+
+
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Callable[[str, str], Awaitable[float]]]:
-    """A server on stdio with empty caches and two projects, `rmsnorm` and `another`; gives what compiles one of them."""
+    """A server on stdio with empty caches and projects `rmsnorm`, `another` (the same), `softmax`; gives what compiles one."""
     folder.mkdir(parents=True)
     environment = os.environ | {f"XDG_{name}_HOME": str(folder / name) for name in ("CACHE", "STATE", "CONFIG")}
     run = ["-c", "from kernelwright.server.cli import main; main()", "serve"]
@@ -114,8 +135,8 @@ async def serving(folder: Path) -> AsyncIterator[Callable[[str, str], Awaitable[
             assert result.structured_content and result.structured_content["status"] == "ok", result.content
             return seconds
 
-        for name in ("rmsnorm", "another"):
-            await client.call_tool("scaffold_kernel", {"op": "rmsnorm", "name": name, "directory": name})
+        for name, op in (("rmsnorm", "rmsnorm"), ("another", "rmsnorm"), ("softmax", "softmax")):
+            await client.call_tool("scaffold_kernel", {"op": op, "name": name, "directory": name})
         yield build
 
 
@@ -133,9 +154,13 @@ async def measure_ours(folder: Path, repeats: int) -> dict[str, float]:
             edits.append(await build("rmsnorm", "cuda"))
         unchanged = [await build("rmsnorm", "cuda") for _ in range(repeats)]
         another = await build("another", "cuda")
+    async with serving(folder / "running") as build:
+        await build("softmax", "cpu")
+        running_all = await build("rmsnorm", "all")
     return {
-        "first_cuda": first_cuda,
-        "first_cuda_and_cpu": first_all,
+        "first_cuda_fresh_server": first_cuda,
+        "first_cuda_and_cpu_fresh_server": first_all,
+        "first_cuda_and_cpu_running_server": running_all,
         "another_project_cuda": another,
         "edit": round(statistics.median(edits), 3),
         "edit_worst": max(edits),
@@ -181,7 +206,11 @@ def load_worker(folder: Path, stubs: str, cuda_home: str, repeats: int) -> None:
     for number in range(repeats):
         source.write_text(f"{USUAL}\n__device__ int edited_{number}() {{ return {number}; }}\n", encoding="utf-8")
         edits.append(timed(build))
-    print(json.dumps({"first_cuda": first, "edit": round(statistics.median(edits), 3), "unchanged": round(timed(build), 4)}))
+    print(
+        json.dumps(
+            {"first_cuda_fresh_server": first, "edit": round(statistics.median(edits), 3), "unchanged": round(timed(build), 4)}
+        )
+    )
 
 
 def timed(action: Callable[[], Any]) -> float:

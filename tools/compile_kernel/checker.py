@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -66,6 +67,10 @@ class Checker:
         self._target = target
         self._generated = generated_files
         self._warm = warm_at
+        self._pool = ThreadPoolExecutor(1)
+        # Nothing of this may be seen by a torch that has CUDA: its own libraries must win.
+        foreign = target.backend == "cuda" and target.toolchain.need_torch().cuda is None
+        self._stubs = self._pool.submit(generated.stubs, generated_files, target.toolchain) if foreign else None
         self._process = None if warm_at else self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -74,9 +79,8 @@ class Checker:
         script = Path(import_check.__file__)
         roots = [self._stage, script, torch.folder.parent]
         env = {"OMP_NUM_THREADS": "1"}
-        if torch.cuda is None and target.backend == "cuda":
-            # Nothing of this may be seen by a torch that has CUDA: its own libraries must win.
-            stubs = generated.stubs(self._generated, chain)
+        if self._stubs:
+            stubs = generated.stubs_folder(self._generated)
             env |= warm.environment(chain, stubs)
             roots += [stubs, *([chain.cuda_home] if chain.cuda_home else [])]
         # Packages may ask for the device's properties when they are imported.
@@ -90,6 +94,7 @@ class Checker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._pool.shutdown()
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -98,6 +103,8 @@ class Checker:
 
     def ask(self, order: dict[str, Any]) -> Loaded:
         """Load the package that `order` describes; a process that dies or hangs is an answer too."""
+        if self._stubs:
+            self._stubs.result()
         if self._warm:
             answer = warm.ask(self._warm, order, self._stage, self._target.toolchain.need_torch().version)
             with suppress(ValueError):

@@ -156,7 +156,8 @@ def run(works: Sequence[Work], folder: Path, progress: Progress, done: Callable[
 
 
 def _jobs() -> int:
-    return len(os.sched_getaffinity(0))
+    # One more than there are cores, as ninja itself has it: the last compile of a variant would leave one idle.
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def _readable(work: Work) -> tuple[Path, ...]:

@@ -33,10 +33,16 @@ def folder(cache: Path) -> Path:
     return place
 
 
-def stubs(generated: Path, toolchain: Toolchain) -> Path:
-    """A folder with empty libraries for those that only a GPU host has, so that a CUDA package can be loaded without one."""
+def stubs_folder(generated: Path) -> Path:
+    """The folder that `stubs` fills, there but perhaps still empty: a box may show it before."""
     place = generated / "stubs"
     place.mkdir(exist_ok=True)
+    return place
+
+
+def stubs(generated: Path, toolchain: Toolchain) -> Path:
+    """A folder with empty libraries for those that only a GPU host has, so that a CUDA package can be loaded without one."""
+    place = stubs_folder(generated)
     for soname in _STUBS:
         if not (place / soname).exists():
             partial = place / f".{soname}.{os.getpid()}"

@@ -36,7 +36,7 @@ _TYPES = (
 )
 _GENERIC = (
     (r"std::optional<(.*)>", "Optional[{}]"),
-    (r"(?:std::vector|.*ArrayRef)<(.*?)(?:, std::allocator<.*)?>", "List[{}]"),
+    (r"(?:std::vector|(?:\w+::)+(?:HeaderOnly)?ArrayRef)<(.*?)(?:, std::allocator<.*)?>", "List[{}]"),
 )
 _COMPARED = re.compile(r"(?:Optional\[|List\[)*(?:Tensor|float|int|bool|str)\]*")
 

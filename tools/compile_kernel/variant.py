@@ -226,16 +226,12 @@ class Builder:
         else:
             result.cached = False
             self._progress("checking", f"import {self._project.python_name}")
-            order = checker.order(staged, name, linked, result.target)
-            order["libraries"][:0] = _runtime(result.target, staged.parent)
-            if waiting:
-                loaded = waiting.ask(order)
-            else:
-                with Checker(staged.parent, result.target, self._generated, self._warm) as fresh:
-                    loaded = fresh.ask(order)
-            loaded = verdicts.excused(loaded, self._project, result.target)
+            with ThreadPoolExecutor(1) as pool:
+                # Reading the symbols takes a while too.
+                functions = pool.submit(registrations.signatures, linked) if linked else None
+                loaded = self._asked(result.target, name, staged, linked, waiting)
             if loaded.ok:
-                loaded.functions.update(registrations.signatures(linked) if linked and loaded.ops else {})
+                loaded.functions.update(functions.result() if functions else {})
                 file = staged.parent / _CHECK
                 file.write_text(loaded.model_dump_json(by_alias=True), encoding="utf-8")
                 self._cache.put(known_as, {_CHECK: file}, (), self._project.path)
@@ -246,6 +242,16 @@ class Builder:
         result.ok = loaded.ok and nothing is None
         found = [nothing] if nothing else verdicts.of_import(loaded, self._project, result.target, staged, sources)
         result.diagnostics = diagnostics.ordered([*found, *result.diagnostics])
+
+    def _asked(self, target: Target, name: str, staged: Path, linked: Path | None, waiting: Checker | None) -> Loaded:
+        order = checker.order(staged, name, linked, target)
+        order["libraries"][:0] = _runtime(target, staged.parent)
+        if waiting:
+            loaded = waiting.ask(order)
+        else:
+            with Checker(staged.parent, target, self._generated, self._warm) as fresh:
+                loaded = fresh.ask(order)
+        return verdicts.excused(loaded, self._project, target)
 
     def _finish(self, result: Built, staged: Path) -> Built:
         if result.ok:

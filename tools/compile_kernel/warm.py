@@ -90,8 +90,8 @@ def _start(toolchain: Toolchain, cache: Path, visible: Path, listener: socket.so
     home = toolchain.cuda_home
     env, stubs = {"OMP_NUM_THREADS": "1"}, []
     if torch.cuda is None:
-        # A torch that has CUDA must see its own libraries alone.
-        stubs = [generated.stubs(generated.folder(cache), toolchain)]
+        # A torch that has CUDA must see its own libraries alone. Whoever asks about a CUDA package fills the folder.
+        stubs = [generated.stubs_folder(generated.folder(cache))]
         env |= environment(toolchain, stubs[0])
     visible.mkdir(parents=True, exist_ok=True)
     scripts = [FORKSERVER, Path(import_check.__file__), Path(confine.__file__), Path(supervise.__file__)]

@@ -150,6 +150,8 @@ def test_types_of_schemas() -> None:
         "std::optional<std::vector<long, std::allocator<long> > >": "Optional[List[int]]",
         "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >": "str",
         "std::basic_string_view<char, std::char_traits<char> >": "str",
+        "c10::ArrayRef<at::Tensor>": "List[Tensor]",
+        "c10::OptionalArrayRef<long>": "",
         "int": "",
         "std::vector<Own, std::allocator<Own> >": "",
     }

@@ -20,7 +20,7 @@ from .guards import Watch
 from .machine import Args, Machine, Track
 from .profiled import what_ran
 from .values import map_tensors, outputs, pack, tensors, unpack
-from .variations import exchange
+from .variations import exchange_all
 from .wire import Message
 
 # Larger outputs are not sent twice to see whether they changed after the call.
@@ -108,9 +108,9 @@ class Subject:
             self.drop()
             self.sets = [base, *(map_tensors(base, lambda t: t.clone()) for _ in range(count - 1))]
         else:
-            self.sets = [_refill(old, base) for old in self.sets]
-        for args_of_set, seed in zip(self.sets, exchanged or [], strict=False):
-            exchange(args_of_set, seed)
+            self.sets = _refill(self.sets, [base] * count)
+        if exchanged:
+            exchange_all(self.sets, exchanged)
         stale = self._prepare()
         self.machine.synchronize()
         return {"bytes": sum(t.numel() * t.element_size() for t in tensors(base)), "recapture": stale or anew}
@@ -122,7 +122,7 @@ class Subject:
             return False
         fresh = [_as_tuple(self.setup(self.package, *args)) for args in self.sets]
         fits = len(self.prepared) == len(fresh) and all(map(_same_form, fresh, self.prepared))
-        self.prepared = [_refill(old, new) for old, new in zip(self.prepared, fresh, strict=True)] if fits else fresh
+        self.prepared = _refill(self.prepared, fresh) if fits else fresh
         return not fits
 
     def drop(self) -> Message:
@@ -269,11 +269,20 @@ def _same_form(one: Any, other: Any) -> bool:
     return type(one) is type(other)
 
 
-def _refill(old: Any, new: Any) -> Any:
+def _refill(old: list[Args], new: list[Args]) -> list[Args]:
+    """Copy what the new sets hold to where the old ones lie, the same tensor of all sets at a time."""
+    columns = zip(*(list(tensors(args)) for args in old), strict=True), zip(*(list(tensors(args)) for args in new), strict=True)
+    for into, out in zip(*columns, strict=True):
+        torch._foreach_copy_(into, out)
+    return [_with_plain(a, b) for a, b in zip(old, new, strict=True)]
+
+
+def _with_plain(old: Any, new: Any) -> Any:
+    """The tensors of `old`, all else of `new`."""
     if isinstance(old, torch.Tensor):
-        return old.copy_(new)
+        return old
     if isinstance(old, list | tuple):
-        return type(old)([_refill(a, b) for a, b in zip(old, new, strict=True)])
+        return type(old)([_with_plain(a, b) for a, b in zip(old, new, strict=True)])
     return new
 
 

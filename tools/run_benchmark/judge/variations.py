@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from .memory import around
 from .values import map_tensors, tensors
 
 DISTRIBUTIONS = ("normal", "large_mean", "heavy_tail", "tiny")
 EXCHANGED = 64
-INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_ODD = 0x1E3779B97F4A7C15
 
 
 def distribute(args: tuple[Any, ...], kind: str, seed: int) -> tuple[Any, ...]:
@@ -63,16 +65,42 @@ def exchange(args: Any, seed: int) -> None:
     from an earlier call is wrong, and nothing cheaper than reading all of the data tells where. With an odd seed the main
     tensors are also shifted as a whole, so that mending an earlier answer where few elements changed is no way either.
     """
-    generator = torch.Generator().manual_seed(seed)
-    largest = max((t.numel() for t in tensors(args) if t.is_floating_point()), default=0)
-    for t in tensors(args):
-        if not t.is_floating_point() or t.numel() < 2:
+    exchange_all([args], [seed])
+
+
+def exchange_all(sets: Sequence[Any], seeds: Sequence[int]) -> None:
+    """`exchange` for many sets of one form, each by its own seed, a tensor of all of them at a time."""
+    largest = max((t.numel() for t in tensors(sets[0]) if t.is_floating_point()), default=0)
+    for number, alike in enumerate(zip(*(list(tensors(args)) for args in sets), strict=True)):
+        numel = alike[0].numel()
+        if not alike[0].is_floating_point() or numel < 2:
             continue
-        where = torch.unique(torch.randint(t.numel(), (EXCHANGED,), generator=generator))
-        source = torch.randint(t.numel(), where.shape, generator=generator)
-        # As integers, because not every operator knows every small floating-point type.
-        flat = t.as_strided((t.numel(),), (1,)).view(INTEGERS[t.element_size()])
+        where, source, shifts = _drawn(seeds, number, numel)
         # Weights and tables keep the places that the operation may rely on.
-        if seed % 2 and t.numel() * 2 >= largest:
-            flat.copy_(flat.roll(int(torch.randint(1, t.numel(), (), generator=generator))))
-        flat[where.to(t.device)] = flat[source.to(t.device)].clone()
+        for t, seed, shift in zip(alike, seeds, shifts, strict=True):
+            if seed % 2 and numel * 2 >= largest:
+                flat = t.as_strided((numel,), (1,))
+                flat.copy_(flat.roll(shift))
+        # As integers, because not every operator knows every small floating-point type.
+        whole, firsts = around(alike)
+        base = torch.tensor(firsts).unsqueeze(1)
+        taken, written = ((base + places).flatten().to(whole.device) for places in (source, where))
+        whole.scatter_(0, written, torch.gather(whole, 0, taken))
+
+
+def _drawn(seeds: Sequence[int], number: int, numel: int) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """For each seed places to write, no two alike, places to read, and a shift, for tensor `number` of `numel` elements."""
+    count = min(EXCHANGED, numel)
+    draws = _scrambled(torch.tensor(seeds).unsqueeze(1) * _ODD + torch.arange(2 * count + 1) + (number << 20))
+    # One in each part of the tensor.
+    bounds = torch.arange(count + 1) * numel // count
+    where = bounds[:-1] + draws[:, :count] % (bounds[1:] - bounds[:-1])
+    shifts = 1 + draws[:, -1] % (numel - 1)
+    return where, draws[:, count : 2 * count] % numel, shifts.tolist()
+
+
+def _scrambled(x: torch.Tensor) -> torch.Tensor:
+    """Numbers that look drawn, from 0 to 2**62, the same for the same integers everywhere."""
+    for shift, factor in ((31, _ODD), (29, 0x3F58476D1CE4E5B9), (32, 0x14D049BB133111EB)):
+        x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    return (x ^ ((x >> 32) & 0xFFFFFFFF)) & ((1 << 62) - 1)

@@ -20,9 +20,10 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from .memory import INTEGERS, around, memory
+
 # Places in each result and at least in all; without a graph, sets that one look takes in.
 EACH, FEWEST, LOOKED = 4, 1024, 16
-INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 # Of integers these are large numbers, of every floating-point type NaNs but those that a computation gives.
 PATTERNS = {2: (0x7F81, 0x7FBF), 4: (0x7F800001, 0x7FBFFFFF), 8: (0x7FF0_0000_0000_0001, 0x7FF7_FFFF_FFFF_FFFF)}
 
@@ -66,18 +67,12 @@ def _times(results: Sequence[Result]) -> Counter[int]:
 
 
 def _tells(t: torch.Tensor) -> bool:
-    plain = t.layout == torch.strided and t.element_size() in INTEGERS and t.data_ptr() % t.element_size() == 0
+    plain = t.layout == torch.strided and t.element_size() in PATTERNS and t.data_ptr() % t.element_size() == 0
     return plain and t.numel() > 0 and (t.is_contiguous() or _dense(t))
 
 
 def _dense(t: torch.Tensor) -> bool:
     return t.permute(sorted(range(t.dim()), key=t.stride, reverse=True)).is_contiguous()
-
-
-def memory(start: int, octets: int, width: int, device: torch.device) -> torch.Tensor:
-    """`octets` bytes from the address `start` on as one tensor of integers, to be touched only where tensors lie."""
-    storage = torch._C._construct_storage_from_data_pointer(start, device, octets)
-    return torch.empty(0, dtype=INTEGERS[width], device=device).set_(storage, 0, (octets // width,), (1,))
 
 
 class Places:
@@ -88,10 +83,8 @@ class Places:
 
     def __init__(self, width: int, within: Sequence[torch.Tensor], each: int) -> None:
         self.width, device = width, within[0].device
-        start = min(t.data_ptr() for t in within)
-        octets = max(t.data_ptr() + t.numel() * width for t in within) - start
-        self.memory = memory(start, octets, width, device)
-        self.firsts = [(t.data_ptr() - start) // width for t in within for _ in range(each)]
+        self.memory, firsts = around(within)
+        self.firsts = [first for first in firsts for _ in range(each)]
         self.sizes = [t.numel() for t in within for _ in range(each)]
         count = len(self.firsts)
         self.where = torch.empty(count, dtype=torch.int64, device=device)

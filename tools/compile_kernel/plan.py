@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -21,7 +21,8 @@ Mode = Literal["dev", "release"]
 CUDA_SUFFIXES = (".cu",)
 CXX_SUFFIXES = (".cpp", ".cc", ".cxx", ".c++")
 # Stands for the seven digits that tell one build's ops from another's. Objects are compiled with it and get the real digits
-# before the link, so that an edit of one source leaves the objects of all others as they are.
+# before the link, so that an edit of one source leaves the objects of all others as they are. The full ABI copies the name into
+# a std::string, and compilers cut it into pieces for that: there the sources that use the name are compiled with the real one.
 PLACEHOLDER = "0" * 7
 
 
@@ -83,8 +84,16 @@ def variant_name(framework: str, stable_abi: str, version: str, backend: str, cu
     return f"tvm-ffi{digits}-{place}" if framework == "tvm-ffi" else f"torch{digits}-cxx11-{place}"
 
 
-def make(project: Project, target: Target, generated: Path) -> Plan:
-    """The plan of one variant. `generated` is the folder that will hold the files that nobody writes by hand."""
+def renamed_later(target: Target) -> bool:
+    """Whether objects compiled with the placeholder can be given the real namespace."""
+    return bool(target.stable_abi) or target.framework != "torch"
+
+
+def make(project: Project, target: Target, generated: Path, name: str = "") -> Plan:
+    """The plan of one variant. `generated` is the folder that will hold the files that nobody writes by hand.
+
+    `name` is the real namespace, for a target whose objects cannot be renamed later.
+    """
     toolchain = target.toolchain
     components = [c for c in project.build.components if c.backend == target.backend]
     shared = _Shared.of(project, target, toolchain, generated)
@@ -104,6 +113,7 @@ def make(project: Project, target: Target, generated: Path) -> Plan:
             "Install such a toolkit and set CUDA_HOME, or change cuda-minver.",
         )
     units = [part.unit(toolchain, shared) for part in _merged([*parts, *_binding_parts(project, target)])]
+    units = _named(units, project, target, name) if name else units
     if not units:
         raise ToolError(
             "bad_argument",
@@ -124,6 +134,20 @@ def make(project: Project, target: Target, generated: Path) -> Plan:
         skipped=tuple(dict.fromkeys(skipped)),
         capabilities=capabilities,
     )
+
+
+def _named(units: Sequence[Unit], project: Project, target: Target, name: str) -> list[Unit]:
+    """`units`, those that use the namespace with the real one: an edit of the binding leaves the kernels as they are."""
+    using = {file for file, _ in project.files if b"TORCH_EXTENSION_NAME" in (project.path / file).read_bytes()}
+    using |= set(project.build.binding.sources)
+    anywhere = any(PurePosixPath(file).suffix.startswith((".h", ".cuh", ".inc", ".inl")) for file in using)
+    placeholder = namespace(project, target.backend)
+    return [
+        replace(unit, arguments=tuple(argument.replace(placeholder, name) for argument in unit.arguments))
+        if anywhere or str(PurePosixPath(unit.source)) in using
+        else unit
+        for unit in units
+    ]
 
 
 @dataclass(frozen=True)

@@ -112,11 +112,8 @@ class Builder:
         return self._finish(result, staged)
 
     def _compiled(self, target: Target, folder: Path, seat: Seat) -> Built:
-        made = plan.make(self._project, target, self._generated)
+        made, name = self._planned(target)
         result = Built(target, skipped=list(made.skipped))
-        arguments = [[unit.source, list(unit.arguments)] for unit in made.units]
-        digits = key([self._project.source_sha256, target.variant, arguments, made.link])[:7]
-        name = plan.namespace(self._project, target.backend, digits)
         held = self._objects.held(made.units)
         library = self._linked(made, held, name)
         if library:
@@ -127,6 +124,21 @@ class Builder:
         with Checker(folder / "stage", target, self._generated, self._warm) as waiting:
             fresh = self._compile(result, made, held, name, seat)
             return self._package(result, made, name, fresh, folder, waiting) if fresh else result
+
+    def _planned(self, target: Target) -> tuple[Plan, str]:
+        """The plan and the namespace of the ops, which no other build has.
+
+        With the full ABI a dev build shares it with the builds before it until the binding changes: another name would compile
+        the binding anew at each edit of a kernel, a minute if it includes all of torch.
+        """
+        made = plan.make(self._project, target, self._generated)
+        later = plan.renamed_later(target)
+        text = self._project.source_sha256
+        if not later and target.mode == "dev":
+            text = key([(self._project.path / source).read_bytes().hex() for source in self._project.build.binding.sources])
+        arguments = [[unit.source, list(unit.arguments)] for unit in made.units]
+        name = plan.namespace(self._project, target.backend, key([text, target.variant, arguments, made.link])[:7])
+        return (made if later else plan.make(self._project, target, self._generated, name)), name
 
     def _compile(self, result: Built, made: Plan, held: dict[Unit, Entry], name: str, seat: Seat) -> Entry | None:
         missing = tuple(unit for unit in made.units if unit not in held)

@@ -55,12 +55,10 @@ class Modulation {
 
 template <typename T>
 void all_rows(const Arguments& a) {
-#pragma omp parallel if (a.x_rows.rows * a.n > rows::kWorthThreads)
-  {
+  rows::in_parallel(a.x_rows.rows, a.n, [&](int64_t first, int64_t last) {
     rows::Floats<T> x_floats(a.n), update_floats(a.n);
     Modulation<T> gate(a.gate, a.gate_rows, a.n), scale(a.scale, a.scale_rows, a.n), shift(a.shift, a.shift_rows, a.n);
-#pragma omp for
-    for (int64_t row = 0; row < a.x_rows.rows; ++row) {
+    for (int64_t row = first; row < last; ++row) {
       const int64_t sample = row / a.per_sample;
       T *x = static_cast<T*>(a.x) + a.x_rows.start(row), *to = static_cast<T*>(a.out) + row * a.n;
       if (a.update != nullptr) {
@@ -72,7 +70,7 @@ void all_rows(const Arguments& a) {
       normalise(x_floats.result(to), x_floats.load(x, a.n), scale.of(sample), shift.of(sample), a.n, a.eps, a.rms);
       x_floats.store(to, a.n);
     }
-  }
+  });
 }
 
 }  // namespace

@@ -7,10 +7,12 @@
 // gate, scale and shift come from cache.
 // Limit: DRAM bandwidth; eight floating-point operations an element are free.
 // Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
-// then warps through shared memory.
+// then warps through shared memory; those of LayerNorm are right where the mean is large, too (moments.cuh).
 // Rows over 32 KB, which no such model has, and rows that are not aligned are read again from cache, an element at a time.
 // One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
 
+#include "launch.cuh"
+#include "moments.cuh"
 #include "rows.cuh"
 
 namespace {
@@ -27,6 +29,7 @@ struct Arguments {
   int64_t n, per_sample;
   float eps;
   bool rms;
+  bool streaming;  // see `rows::store`
 };
 
 template <typename T, int kVectors>
@@ -50,7 +53,7 @@ __device__ __forceinline__ void load(const T* row, int vectors, uint4 (&into)[kV
 // held += factor * update, rounded: what is normalised is the sum as the next layer will see it.
 template <typename T, int kVectors>
 __device__ __forceinline__ void add_gated(T* row, int vectors, const uint4 (&update)[kVectors], const uint4 (&factor)[kVectors],
-                                          uint4 (&held)[kVectors]) {
+                                          uint4 (&held)[kVectors], bool streaming) {
   constexpr int kLanes = rows::kLanes<T>;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
@@ -63,21 +66,34 @@ __device__ __forceinline__ void add_gated(T* row, int vectors, const uint4 (&upd
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) lane[i] = fmaf(gate[i], more[i], lane[i]);
     held[j] = rows::pack<T>(lane);
-    rows::store(row + v * kLanes, held[j]);
+    rows::store(row + v * kLanes, held[j], streaming);
   }
+}
+
+template <typename T, int kVectors>
+__device__ __forceinline__ float squares_of(const uint4 (&held)[kVectors]) {
+  float sum = 0.0f;
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    float lane[rows::kLanes<T>];
+    rows::unpack<T>(held[j], lane);
+#pragma unroll
+    for (int i = 0; i < rows::kLanes<T>; ++i) sum = fmaf(lane[i], lane[i], sum);
+  }
+  return sum;
 }
 
 // Gated kernels hold three vectors where the others hold one, and need the registers of a third of the threads.
 constexpr int blocks_per_sm(int vectors_per_thread, bool gated) {
   if (vectors_per_thread > 2) return gated ? 1 : 2;
-  return gated ? 2 : rows::blocks_per_sm(vectors_per_thread, 2);
+  return gated ? 2 : rows::blocks_per_sm(vectors_per_thread, true);
 }
 
 template <typename T, int kVectors, bool kGated>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), blocks_per_sm(kVectors, kGated))
     adaln_in_registers(Arguments<T> a) {
   constexpr int kLanes = rows::kLanes<T>;
-  __shared__ float scratch[2][32];
+  __shared__ float scratch[3][32];
 
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < a.x_rows.rows;
@@ -85,64 +101,70 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), blocks_per_sm(kVec
   const int64_t sample = active ? rows::divide(row, a.per_sample) : 0;
   T* x_row = a.x + (active ? a.x_rows.start(row) : 0);
 
+  rows::wait_for_previous();
   uint4 held[kVectors];
   load<T>(x_row, vectors, held);
   if constexpr (kGated) {
     uint4 update[kVectors], factor[kVectors];
     load<T>(a.update + (active ? a.update_rows.start(row) : 0), vectors, update);
     fetch<T>(a.gate + a.gate_rows.start(sample), vectors, factor);
-    add_gated<T>(x_row, vectors, update, factor, held);
+    add_gated<T>(x_row, vectors, update, factor, held, a.streaming);
   }
 
-  float mean = 0.0f;
-  if (!a.rms) {
-    float sum = 0.0f;
-#pragma unroll
-    for (int j = 0; j < kVectors; ++j) {
-      float lane[kLanes];
-      rows::unpack<T>(held[j], lane);
-#pragma unroll
-      for (int i = 0; i < kLanes; ++i) sum += lane[i];
-    }
-    mean = rows::reduce_row<rows::Add>(sum, scratch[0]) / static_cast<float>(a.n);
-  }
-  float squares = 0.0f;
+  const T* scale = a.scale + a.scale_rows.start(sample);
+  const T* shift = a.shift + a.shift_rows.start(sample);
+  // Beside the row, as long as there are registers for them.
+  constexpr bool kEarly = sizeof(T) == 4 || (kGated && kVectors == 2);
+  uint4 factors[kVectors], summands[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    const bool inside = threadIdx.x + j * blockDim.x < vectors;
-    float lane[kLanes];
-    rows::keep_packed(held[j]);
-    rows::unpack<T>(held[j], lane);
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) {
-      const float difference = inside ? lane[i] - mean : 0.0f;
-      squares = fmaf(difference, difference, squares);
+    const int v = threadIdx.x + j * blockDim.x;
+    if (v >= vectors) continue;
+    if constexpr (kEarly) {
+      factors[j] = rows::load_shared_by_rows(scale + v * kLanes);
+      summands[j] = rows::load_shared_by_rows(shift + v * kLanes);
+    } else {
+      rows::prefetch_at_first(scale + v * kLanes);
+      rows::prefetch_at_first(shift + v * kLanes);
     }
   }
-  squares = rows::reduce_row<rows::Add>(squares, scratch[1]);
-  const float inverse = rsqrtf(squares / static_cast<float>(a.n) + a.eps);
-  uint4 scale[kVectors], shift[kVectors];
-  fetch<T>(a.scale + a.scale_rows.start(sample), vectors, scale);
-  fetch<T>(a.shift + a.shift_rows.start(sample), vectors, shift);
+  rows::let_next_start();
+
+  float about = 0.0f, offset = 0.0f, inverse;
+  if (a.rms) {
+    inverse = rsqrtf(rows::reduce_row<rows::Add>(squares_of<T>(held), scratch[0]) / static_cast<float>(a.n) + a.eps);
+  } else {
+    const rows::Moments moments = rows::moments_in_registers<T>(held, vectors, scratch);
+    about = moments.about;
+    inverse = moments.inverse(a.eps);
+    offset = -moments.rest() * inverse;
+  }
 
   T* out_row = a.out + row * a.n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = threadIdx.x + j * blockDim.x;
+    if (v >= vectors) continue;
+    if constexpr (!kEarly) {
+      factors[j] = rows::load_shared_by_rows(scale + v * kLanes);
+      summands[j] = rows::load_shared_by_rows(shift + v * kLanes);
+    }
     float lane[kLanes], factor[kLanes], summand[kLanes];
     rows::keep_packed(held[j]);
     rows::unpack<T>(held[j], lane);
-    rows::unpack<T>(scale[j], factor);
-    rows::unpack<T>(shift[j], summand);
+    rows::unpack<T>(factors[j], factor);
+    rows::unpack<T>(summands[j], summand);
 #pragma unroll
-    for (int i = 0; i < kLanes; ++i) lane[i] = fmaf((lane[i] - mean) * inverse, 1.0f + factor[i], summand[i]);
-    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    for (int i = 0; i < kLanes; ++i) {
+      lane[i] = fmaf(fmaf(lane[i] - about, inverse, offset), 1.0f + factor[i], summand[i]);
+    }
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane), a.streaming);
   }
 }
 
 template <typename T, bool kGated>
 __global__ void __launch_bounds__(1024) adaln_reading_again(Arguments<T> a) {
-  __shared__ float scratch[2][32];
+  __shared__ float scratch[3][32];
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < a.x_rows.rows;
   const int64_t sample = active ? rows::divide(row, a.per_sample) : 0;
@@ -151,6 +173,7 @@ __global__ void __launch_bounds__(1024) adaln_reading_again(Arguments<T> a) {
   const T* scale = a.scale + a.scale_rows.start(sample);
   const T* shift = a.shift + a.shift_rows.start(sample);
 
+  rows::wait_for_previous();
   float sum = 0.0f;
   if constexpr (kGated) {
     const T* gate = a.gate + a.gate_rows.start(sample);
@@ -160,25 +183,24 @@ __global__ void __launch_bounds__(1024) adaln_reading_again(Arguments<T> a) {
     }
   }
   for (int64_t i = threadIdx.x; i < end; i += blockDim.x) sum += rows::to_float(x_row[i]);
-  const float mean = a.rms ? 0.0f : rows::reduce_row<rows::Add>(sum, scratch[0]) / static_cast<float>(a.n);
+  const float n = static_cast<float>(a.n);
+  rows::Moments moments{a.rms ? 0.0f : rows::reduce_row<rows::Add>(sum, scratch[0]) / n, 0.0f, 0.0f, n};
 
-  float squares = 0.0f;
-  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
-    const float difference = rows::to_float(x_row[i]) - mean;
-    squares = fmaf(difference, difference, squares);
-  }
-  squares = rows::reduce_row<rows::Add>(squares, scratch[1]);
-  const float inverse = rsqrtf(squares / static_cast<float>(a.n) + a.eps);
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) moments.add(rows::to_float(x_row[i]));
+  // RMSNorm takes its squares about 0, wherever the mean is.
+  moments.sum = a.rms ? 0.0f : rows::reduce_row<rows::Add>(moments.sum, scratch[1]);
+  moments.squares = rows::reduce_row<rows::Add>(moments.squares, scratch[2]);
+  const float inverse = moments.inverse(a.eps), rest = moments.rest();
 
   T* out_row = a.out + row * a.n;
   for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
-    const float normal = (rows::to_float(x_row[i]) - mean) * inverse;
+    const float normal = ((rows::to_float(x_row[i]) - moments.about) - rest) * inverse;
     out_row[i] = rows::from_float<T>(fmaf(normal, 1.0f + rows::to_float(scale[i]), rows::to_float(shift[i])));
   }
 }
 
 template <typename T, bool kGated>
-cudaError_t launch(const Arguments<T>& a, cudaStream_t stream) {
+cudaError_t launch(Arguments<T> a, cudaStream_t stream) {
   constexpr int kLanes = rows::kLanes<T>;
   bool aligned = a.n % kLanes == 0;
   for (const void* pointer :
@@ -190,7 +212,9 @@ cudaError_t launch(const Arguments<T>& a, cudaStream_t stream) {
     aligned = aligned && layout->aligned(kLanes);
   }
   const rows::Shape shape = rows::shape_for((a.n + kLanes - 1) / kLanes, false);
-  const auto run = [&](auto kernel) { return rows::launch(kernel, shape, a.x_rows.rows, stream, a); };
+  const rows::Device device = rows::device_of(adaln_in_registers<T, 2, kGated>);
+  a.streaming = device.streams((kGated ? 4 : 2) * a.x_rows.rows * a.n * static_cast<int64_t>(sizeof(T)));
+  const auto run = [&](auto kernel) { return rows::launch(kernel, device, shape, a.x_rows.rows, stream, a); };
   if (aligned && shape.vectors_per_thread == 2) return run(adaln_in_registers<T, 2, kGated>);
   if (aligned && shape.vectors_per_thread == 4) return run(adaln_in_registers<T, 4, kGated>);
   return run(adaln_reading_again<T, kGated>);
@@ -221,7 +245,8 @@ const char* adaln_launch(void* out, void* x, const void* update, const void* gat
                          n,
                          per_sample,
                          eps,
-                         rms};
+                         rms,
+                         false};
     const auto run = update != nullptr ? launch<T, true> : launch<T, false>;
     return run(a, static_cast<cudaStream_t>(stream));
   });

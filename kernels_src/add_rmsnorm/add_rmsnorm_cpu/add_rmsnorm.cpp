@@ -28,11 +28,9 @@ void all_rows(void* out, void* residual, const void* x, const void* weight, cons
               const rows::Layout& residual_layout, int64_t n, float eps, float weight_offset) {
   rows::Floats<T> weight_floats(n);
   const float* factor = weight_floats.load(static_cast<const T*>(weight), n);
-#pragma omp parallel if (layout.rows * n > rows::kWorthThreads)
-  {
+  rows::in_parallel(layout.rows, n, [&](int64_t first, int64_t last) {
     rows::Floats<T> x_floats(n), sum_floats(n);
-#pragma omp for
-    for (int64_t row = 0; row < layout.rows; ++row) {
+    for (int64_t row = first; row < last; ++row) {
       T *to = static_cast<T*>(out) + row * n, *sum = static_cast<T*>(residual) + residual_layout.start(row);
       add(sum_floats.result(sum), sum_floats.load(sum, n), x_floats.load(static_cast<const T*>(x) + layout.start(row), n), n);
       sum_floats.store(sum, n);
@@ -40,7 +38,7 @@ void all_rows(void* out, void* residual, const void* x, const void* weight, cons
       normalise(x_floats.result(to), sum_floats.load(sum, n), factor, n, eps, weight_offset);
       x_floats.store(to, n);
     }
-  }
+  });
 }
 
 }  // namespace

@@ -4,11 +4,13 @@
 //
 // Bytes moved: x and residual are read once, residual and out written once, 4 * rows * n * sizeof(T); the weight is cached.
 // Limit: DRAM bandwidth; five floating-point operations an element are free.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers, of two streams. Sums are in float: lanes of a warp,
 // then warps through shared memory, then blocks of a cluster.
-// Rows too long for that, no multiple of 16 bytes, or not aligned to one: what was written is read again, from cache.
+// Read again, from cache: the sums that a block cannot keep of a longer row, and rows that are no multiple of 16 bytes or start
+// elsewhere than at one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
+#include "launch.cuh"
 #include "rows.cuh"
 
 namespace {
@@ -16,10 +18,10 @@ namespace {
 using rows::Layout;
 
 template <typename T, int kVectors, bool kClustered>
-__global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, 2))
+__global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, true))
     add_rmsnorm_in_registers(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
                              const T* __restrict__ weight, Layout layout, Layout residual_layout, int n, float eps,
-                             float weight_offset) {
+                             float weight_offset, bool streaming) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[32], slot;
 
@@ -31,6 +33,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const T* x_row = x + (active ? layout.start(row) : 0);
 
   T* residual_row = residual + (active ? residual_layout.start(row) : 0);
+  rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
@@ -43,6 +46,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     const int v = first + j * blockDim.x;
     added[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
+  rows::let_next_start();
   float sum = 0.0f;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
@@ -54,7 +58,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     // What is normalised is the sum as the next layer will see it: rounded.
     held[j] = rows::pack<T>(lane);
     const int v = first + j * blockDim.x;
-    if (v < vectors) rows::store(residual_row + v * kLanes, held[j]);
+    if (v < vectors) rows::store(residual_row + v * kLanes, held[j], streaming);
     rows::unpack<T>(held[j], lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
@@ -85,53 +89,89 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
     }
-    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
   }
   if constexpr (kClustered) rows::cluster_wait();
 }
 
-// `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
-template <typename T, int kLanes>
+// Whole vectors; one row a block.
+template <typename T>
 __global__ void __launch_bounds__(1024)
-    add_rmsnorm_reading_again(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
-                              const T* __restrict__ weight, Layout layout, Layout residual_layout, int64_t n, float eps,
-                              float weight_offset) {
+    add_rmsnorm_kept_in_part(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
+                             const T* __restrict__ weight, Layout layout, Layout residual_layout, int64_t n, float eps,
+                             float weight_offset, bool streaming) {
+  constexpr int kLanes = rows::kLanes<T>;
+  __shared__ float scratch[32];
+  const T* x_row = x + layout.start(blockIdx.x);
+  T* residual_row = residual + residual_layout.start(blockIdx.x);
+  T* out_row = out + blockIdx.x * n;
+  const int64_t vectors = n / kLanes;
+
+  rows::wait_for_previous();
+  float sum = 0.0f;
+  const auto add = [&](int64_t v, uint4& vector) {
+    float lane[kLanes], more[kLanes];
+    rows::unpack<T>(vector, lane);
+    rows::unpack<T>(rows::load_once(x_row + v * kLanes), more);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) lane[i] += more[i];
+    vector = rows::pack<T>(lane);
+    rows::store(residual_row + v * kLanes, vector, false);
+    rows::unpack<T>(vector, lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
+  };
+  uint4 held[rows::kKept];
+  rows::load_kept(residual_row, vectors, held);
+  rows::each_kept(vectors, held, add);
+  rows::each_other(residual_row, vectors, add);
+  rows::let_next_start();
+  sum = rows::reduce_row<rows::Add>(sum, scratch);
+  const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+
+  const auto write = [&](int64_t v, uint4& vector) {
+    float lane[kLanes];
+    rows::keep_packed(vector);
+    rows::unpack<T>(vector, lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
+    if (weight != nullptr) {
+      float factor[kLanes];
+      rows::unpack<T>(rows::load_shared_by_rows(weight + v * kLanes), factor);
+#pragma unroll
+      for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
+    }
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+  };
+  rows::each_kept(vectors, held, write);
+  rows::each_other(residual_row, vectors, write);  // its own writes: no other thread wrote these vectors
+}
+
+template <typename T>
+__global__ void __launch_bounds__(1024)
+    add_rmsnorm_by_element(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x, const T* __restrict__ weight,
+                           Layout layout, Layout residual_layout, int64_t n, float eps, float weight_offset) {
   __shared__ float scratch[32];
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < layout.rows;
   const T* x_row = x + (active ? layout.start(row) : 0);
-  const int64_t end = active ? n : 0;
-  const int64_t first = static_cast<int64_t>(threadIdx.x) * kLanes, step = static_cast<int64_t>(blockDim.x) * kLanes;
-
   T* residual_row = residual + (active ? residual_layout.start(row) : 0);
+  const int64_t end = active ? n : 0;
+
+  rows::wait_for_previous();
   float sum = 0.0f;
-  for (int64_t i = first; i < end; i += step) {
-    float lane[kLanes], more[kLanes];
-    rows::read<T, kLanes>(residual_row + i, lane);
-    rows::read<T, kLanes>(x_row + i, more);
-#pragma unroll
-    for (int j = 0; j < kLanes; ++j) {
-      lane[j] = rows::to_float(rows::from_float<T>(lane[j] + more[j]));
-      sum = fmaf(lane[j], lane[j], sum);
-    }
-    rows::write<T, kLanes>(residual_row + i, lane);
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+    residual_row[i] = rows::from_float<T>(rows::to_float(residual_row[i]) + rows::to_float(x_row[i]));
+    const float value = rows::to_float(residual_row[i]);
+    sum = fmaf(value, value, sum);
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
   const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
 
   T* out_row = out + row * n;
-  for (int64_t i = first; i < end; i += step) {
-    float lane[kLanes];
-    rows::read<T, kLanes>(residual_row + i, lane);  // its own writes: no other thread wrote these elements
-#pragma unroll
-    for (int j = 0; j < kLanes; ++j) lane[j] *= inverse;
-    if (weight != nullptr) {
-      float factor[kLanes];
-      rows::read<T, kLanes>(weight + i, factor);
-#pragma unroll
-      for (int j = 0; j < kLanes; ++j) lane[j] *= factor[j] + weight_offset;
-    }
-    rows::write<T, kLanes>(out_row + i, lane);
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+    const float factor = weight != nullptr ? rows::to_float(weight[i]) + weight_offset : 1.0f;
+    out_row[i] = rows::from_float<T>(rows::to_float(residual_row[i]) * inverse * factor);
   }
 }
 
@@ -142,20 +182,20 @@ cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layou
   const bool aligned = n % kLanes == 0 && layout.aligned(kLanes) && residual_layout.aligned(kLanes) && rows::aligned(out) &&
                        rows::aligned(residual) && rows::aligned(x) && rows::aligned(weight);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
-  const bool clusters =
-      aligned && vectors > rows::kMostOfABlock && rows::made_for_clusters(add_rmsnorm_in_registers<T, 4, true>);
-  const rows::Shape shape = rows::shape_for(vectors, clusters);
-  const auto run = [&](auto kernel, auto length) {
-    return rows::launch(kernel, shape, layout.rows, stream, out, residual, x, weight, layout, residual_layout, length, eps,
-                        weight_offset);
+  const rows::Device device = rows::device_of(add_rmsnorm_by_element<T>);
+  const rows::Shape shape = rows::shape_for(vectors, aligned && device.few(layout.rows), 2);
+  const bool streaming = device.streams(4 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
+  const auto run = [&](auto kernel, auto length, auto... more) {
+    return rows::launch(kernel, device, shape, layout.rows, stream, out, residual, x, weight, layout, residual_layout, length,
+                        eps, weight_offset, more...);
   };
-  if (!aligned) return run(add_rmsnorm_reading_again<T, 1>, n);
+  if (!aligned) return run(add_rmsnorm_by_element<T>, n);
   const int length = static_cast<int>(n);
-  if (shape.blocks > 1) return run(add_rmsnorm_in_registers<T, 4, true>, length);
+  if (shape.blocks > 1) return run(add_rmsnorm_in_registers<T, 4, true>, length, streaming);
   switch (shape.vectors_per_thread) {
-    case 2: return run(add_rmsnorm_in_registers<T, 2, false>, length);
-    case 4: return run(add_rmsnorm_in_registers<T, 4, false>, length);
-    default: return run(add_rmsnorm_reading_again<T, kLanes>, n);
+    case 1: return run(add_rmsnorm_in_registers<T, 1, false>, length, streaming);
+    case 4: return run(add_rmsnorm_in_registers<T, 4, false>, length, streaming);
+    default: return run(add_rmsnorm_kept_in_part<T>, n, streaming);
   }
 }
 

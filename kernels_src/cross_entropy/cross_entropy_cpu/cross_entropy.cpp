@@ -43,16 +43,14 @@ float loss_of(const T* x, int64_t n, int64_t target, rows::Floats<T>& floats) {
 template <typename T>
 void all_rows(float* losses, const void* logits, const rows::Layout& layout, const int64_t* target, const rows::Layout& places,
               int64_t n, int64_t ignore_index) {
-#pragma omp parallel if (layout.rows * n > rows::kWorthThreads)
-  {
+  rows::in_parallel(layout.rows, n, [&](int64_t first, int64_t last) {
     rows::Floats<T> floats(kAtOnce);
-#pragma omp for
-    for (int64_t row = 0; row < layout.rows; ++row) {
+    for (int64_t row = first; row < last; ++row) {
       const int64_t label = target[places.start(row)];
       const T* x = static_cast<const T*>(logits) + layout.start(row);
       losses[row] = label == ignore_index ? 0.0f : loss_of(x, n, label, floats);
     }
-  }
+  });
 }
 
 float mean_of_counted(const float* losses, const int64_t* target, const rows::Layout& places, int64_t ignore_index) {

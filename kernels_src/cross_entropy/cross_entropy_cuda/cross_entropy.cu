@@ -11,6 +11,7 @@
 // A row may start and end anywhere: what lies outside its aligned vectors, up to 14 elements, is read one by one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
+#include "launch.cuh"
 #include "rows.cuh"
 
 namespace {
@@ -91,6 +92,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   const unsigned parts = kClustered ? rows::cluster_size() : 1, part = kClustered ? rows::cluster_rank() : 0;
   const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < layout.rows;
+  rows::wait_for_previous();
   const int64_t label = active ? target[places.start(row)] : ignore_index;
   const bool counts = label != ignore_index, is_class = label >= 0 && label < n;
   const T* x_row = logits + (active ? layout.start(row) : 0);
@@ -124,6 +126,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)
     }
   }
 
+  rows::let_next_start();
   float maximum = rows::reduce_row<rows::Max>(running.maximum, scratch[0]);
   if constexpr (kClustered) {
     maximum = rows::reduce_cluster<rows::Max>(maximum, &slot[0]);
@@ -144,6 +147,7 @@ __global__ void __launch_bounds__(1024)
     mean_of_counted(float* __restrict__ mean, const float* __restrict__ losses, int64_t rows,
                     const int64_t* __restrict__ target, Layout places, int64_t ignore_index) {
   __shared__ float scratch[2][32];
+  rows::wait_for_previous();
   float sum = 0.0f, count = 0.0f;
 #pragma unroll 4
   for (int64_t row = threadIdx.x; row < rows; row += blockDim.x) {
@@ -164,28 +168,17 @@ int threads_for(int64_t vectors) {
   return threads;
 }
 
-cudaError_t multiprocessors(int* count) {
-  int device = 0;
-  const cudaError_t error = cudaGetDevice(&device);
-  return error == cudaSuccess ? cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device) : error;
-}
-
 template <typename T>
 cudaError_t launch(float* losses, const T* logits, const Layout& layout, const int64_t* target, const Layout& places, int64_t n,
                    int64_t ignore_index, cudaStream_t stream) {
   const int64_t vectors = n / rows::kLanes<T>, turns = vectors / (kInFlight * kMostThreads);
   rows::Shape shape{threads_for(vectors), 1, kInFlight, 1};
   if (shape.threads < 128) shape.rows_per_block = 128 / shape.threads;
-  if (turns >= 2) {
-    int sms = 0;
-    const cudaError_t error = multiprocessors(&sms);
-    if (error != cudaSuccess) return error;
-    const auto too_few = [&] { return layout.rows * shape.blocks < static_cast<int64_t>(kEnoughPerSm) * sms; };
-    const bool clusters = too_few() && rows::made_for_clusters(cross_entropy_of_rows<T, true>);
-    while (clusters && too_few() && shape.blocks < kMostBlocks && turns >= 2 * shape.blocks) shape.blocks *= 2;
-  }
+  const rows::Device device = rows::device_of(cross_entropy_of_rows<T, true>);
+  const auto too_few = [&] { return layout.rows * shape.blocks < static_cast<int64_t>(kEnoughPerSm) * device.sms; };
+  while (device.sm_90 && too_few() && shape.blocks < kMostBlocks && turns >= 2 * shape.blocks) shape.blocks *= 2;
   const auto kernel = shape.blocks > 1 ? cross_entropy_of_rows<T, true> : cross_entropy_of_rows<T, false>;
-  return rows::launch(kernel, shape, layout.rows, stream, losses, logits, layout, target, places, n, ignore_index);
+  return rows::launch(kernel, device, shape, layout.rows, stream, losses, logits, layout, target, places, n, ignore_index);
 }
 
 }  // namespace
@@ -206,8 +199,8 @@ const char* cross_entropy_launch(float* losses, float* mean, const void* logits,
     });
   }
   if (error == cudaSuccess && mean != nullptr) {
-    mean_of_counted<<<1, 1024, 0, on>>>(mean, losses, layout.rows, target, places, ignore_index);
-    error = cudaGetLastError();
+    error = rows::start(mean_of_counted, rows::device_of(mean_of_counted), dim3(1), dim3(1024), 1, on, mean, losses, layout.rows,
+                        target, places, ignore_index);
   }
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }

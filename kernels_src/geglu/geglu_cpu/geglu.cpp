@@ -39,22 +39,18 @@ void all_rows(void* out, const void* x, const rows::Layout& layout, int64_t n, b
   // Long rows in pieces, so that one row keeps all threads busy too.
   constexpr int64_t kPiece = 2048;
   const int64_t pieces = (n + kPiece - 1) / kPiece;
-#pragma omp parallel if (layout.rows * n > rows::kWorthThreads)
-  {
+  rows::in_parallel(layout.rows * pieces, std::min(kPiece, n), [&](int64_t first, int64_t last) {
     rows::Floats<T> gate_floats(kPiece), value_floats(kPiece);
-#pragma omp for collapse(2)
-    for (int64_t row = 0; row < layout.rows; ++row) {
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        const int64_t start = piece * kPiece, count = std::min(kPiece, n - start);
-        const T* from = static_cast<const T*>(x) + layout.start(row) + start;
-        T* to = static_cast<T*>(out) + row * n + start;
-        const float *gate = gate_floats.load(from + (gate_first ? 0 : n), count),
-                    *value = value_floats.load(from + (gate_first ? n : 0), count);
-        (tanh ? gated_tanh : gated)(gate_floats.result(to), gate, value, count);
-        gate_floats.store(to, count);
-      }
+    for (int64_t piece = first; piece < last; ++piece) {
+      const int64_t row = piece / pieces, start = piece % pieces * kPiece, count = std::min(kPiece, n - start);
+      const T* from = static_cast<const T*>(x) + layout.start(row) + start;
+      T* to = static_cast<T*>(out) + row * n + start;
+      const float *gate = gate_floats.load(from + (gate_first ? 0 : n), count),
+                  *value = value_floats.load(from + (gate_first ? n : 0), count);
+      (tanh ? gated_tanh : gated)(gate_floats.result(to), gate, value, count);
+      gate_floats.store(to, count);
     }
-  }
+  });
 }
 
 }  // namespace

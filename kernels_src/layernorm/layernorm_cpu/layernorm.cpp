@@ -27,16 +27,14 @@ void all_rows(void* out, const void* x, const void* weight, const void* bias, co
   rows::Floats<T> weight_floats(n), bias_floats(n);
   const float* factor = weight_floats.load(static_cast<const T*>(weight), n);
   const float* summand = bias_floats.load(static_cast<const T*>(bias), n);
-#pragma omp parallel if (layout.rows * n > rows::kWorthThreads)
-  {
+  rows::in_parallel(layout.rows, n, [&](int64_t first, int64_t last) {
     rows::Floats<T> floats(n);
-#pragma omp for
-    for (int64_t row = 0; row < layout.rows; ++row) {
+    for (int64_t row = first; row < last; ++row) {
       T* to = static_cast<T*>(out) + row * n;
       normalise(floats.result(to), floats.load(static_cast<const T*>(x) + layout.start(row), n), factor, summand, n, eps);
       floats.store(to, n);
     }
-  }
+  });
 }
 
 }  // namespace

@@ -5,26 +5,22 @@
 // Limit: DRAM bandwidth; four floating-point operations an element are free.
 // Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
 // then warps through shared memory, then blocks of a cluster.
-// Read twice, the second time from cache: rows too long for that, and rows that are no multiple of 16 bytes or start elsewhere
-// than at one.
+// Read twice, the second time from cache: what a block cannot keep of a longer row, and rows that are no multiple of 16 bytes or
+// start elsewhere than at one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
+#include "launch.cuh"
 #include "rows.cuh"
 
 namespace {
 
 using rows::Layout;
 
-// Few vectors a thread: the weight is fetched beside the row. Many: that would cost the registers which hold the row.
-template <int kVectors>
-constexpr int kWeightBatch = kVectors <= 4 ? kVectors : 2;
-
 template <typename T, int kVectors, bool kClustered>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors))
     rmsnorm_in_registers(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int n,
-                         float eps, float weight_offset) {
+                         float eps, float weight_offset, bool streaming) {
   constexpr int kLanes = rows::kLanes<T>;
-  constexpr int kBatch = kWeightBatch<kVectors>;
   __shared__ float scratch[32], slot;
 
   const unsigned parts = kClustered ? rows::cluster_size() : 1;
@@ -34,21 +30,20 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
+  rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
     held[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
-  uint4 scale[kBatch];
-  const auto fetch_scale = [&](int start) {
+  uint4 scale[kVectors];
 #pragma unroll
-    for (int j = 0; j < kBatch; ++j) {
-      const int v = first + (start + j) * blockDim.x;
-      if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
-    }
-  };
-  if constexpr (kVectors <= 4) fetch_scale(0);
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = first + j * blockDim.x;
+    if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
+  }
+  rows::let_next_start();
 
   float sum = 0.0f;
 #pragma unroll
@@ -65,9 +60,6 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    if constexpr (kVectors > 4) {
-      if (j % kBatch == 0) fetch_scale(j);
-    }
     const int v = first + j * blockDim.x;
     float lane[kLanes];
     rows::keep_packed(held[j]);
@@ -76,50 +68,83 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
     if (weight != nullptr) {
       float factor[kLanes];
-      rows::unpack<T>(scale[j % kBatch], factor);
+      rows::unpack<T>(scale[j], factor);
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
     }
-    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
   }
   if constexpr (kClustered) rows::cluster_wait();
 }
 
-// `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
-template <typename T, int kLanes>
+// Whole vectors; one row a block.
+template <typename T>
+__global__ void __launch_bounds__(1024) rmsnorm_kept_in_part(T* __restrict__ out, const T* __restrict__ x,
+                                                             const T* __restrict__ weight, Layout layout, int64_t n, float eps,
+                                                             float weight_offset, bool streaming) {
+  constexpr int kLanes = rows::kLanes<T>;
+  __shared__ float scratch[32];
+  const T* x_row = x + layout.start(blockIdx.x);
+  T* out_row = out + blockIdx.x * n;
+  const int64_t vectors = n / kLanes;
+
+  rows::wait_for_previous();
+  uint4 held[rows::kKept];
+  rows::load_kept(x_row, vectors, held);
+  float sum = 0.0f;
+  const auto add = [&](int64_t, uint4& vector) {
+    float lane[kLanes];
+    rows::unpack<T>(vector, lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
+  };
+  rows::each_kept(vectors, held, add);
+  rows::each_other(x_row, vectors, add);
+  rows::let_next_start();
+  sum = rows::reduce_row<rows::Add>(sum, scratch);
+  const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+
+  const auto write = [&](int64_t v, uint4& vector) {
+    float lane[kLanes];
+    rows::keep_packed(vector);
+    rows::unpack<T>(vector, lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
+    if (weight != nullptr) {
+      float factor[kLanes];
+      rows::unpack<T>(rows::load_shared_by_rows(weight + v * kLanes), factor);
+#pragma unroll
+      for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
+    }
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+  };
+  rows::each_kept(vectors, held, write);
+  rows::each_other(x_row, vectors, write);
+}
+
+template <typename T>
 __global__ void __launch_bounds__(1024)
-    rmsnorm_reading_twice(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int64_t n,
-                          float eps, float weight_offset) {
+    rmsnorm_by_element(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int64_t n,
+                       float eps, float weight_offset) {
   __shared__ float scratch[32];
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < layout.rows;
   const T* x_row = x + (active ? layout.start(row) : 0);
   const int64_t end = active ? n : 0;
-  const int64_t first = static_cast<int64_t>(threadIdx.x) * kLanes, step = static_cast<int64_t>(blockDim.x) * kLanes;
 
+  rows::wait_for_previous();
   float sum = 0.0f;
-  for (int64_t i = first; i < end; i += step) {
-    float lane[kLanes];
-    rows::read<T, kLanes>(x_row + i, lane);
-#pragma unroll
-    for (int j = 0; j < kLanes; ++j) sum = fmaf(lane[j], lane[j], sum);
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+    const float value = rows::to_float(x_row[i]);
+    sum = fmaf(value, value, sum);
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
   const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
 
   T* out_row = out + row * n;
-  for (int64_t i = first; i < end; i += step) {
-    float lane[kLanes];
-    rows::read<T, kLanes>(x_row + i, lane);
-#pragma unroll
-    for (int j = 0; j < kLanes; ++j) lane[j] *= inverse;
-    if (weight != nullptr) {
-      float factor[kLanes];
-      rows::read<T, kLanes>(weight + i, factor);
-#pragma unroll
-      for (int j = 0; j < kLanes; ++j) lane[j] *= factor[j] + weight_offset;
-    }
-    rows::write<T, kLanes>(out_row + i, lane);
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+    const float factor = weight != nullptr ? rows::to_float(weight[i]) + weight_offset : 1.0f;
+    out_row[i] = rows::from_float<T>(rows::to_float(x_row[i]) * inverse * factor);
   }
 }
 
@@ -130,19 +155,19 @@ cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, in
   const bool aligned =
       n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) && rows::aligned(x) && rows::aligned(weight);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
-  const bool clusters = aligned && vectors > rows::kMostOfABlock && rows::made_for_clusters(rmsnorm_in_registers<T, 4, true>);
-  const rows::Shape shape = rows::shape_for(vectors, clusters);
-  const auto run = [&](auto kernel, auto length) {
-    return rows::launch(kernel, shape, layout.rows, stream, out, x, weight, layout, length, eps, weight_offset);
+  const rows::Device device = rows::device_of(rmsnorm_by_element<T>);
+  const rows::Shape shape = rows::shape_for(vectors, aligned && device.few(layout.rows));
+  const bool streaming = device.streams(2 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
+  const auto run = [&](auto kernel, auto length, auto... more) {
+    return rows::launch(kernel, device, shape, layout.rows, stream, out, x, weight, layout, length, eps, weight_offset, more...);
   };
-  if (!aligned) return run(rmsnorm_reading_twice<T, 1>, n);
+  if (!aligned) return run(rmsnorm_by_element<T>, n);
   const int length = static_cast<int>(n);
-  if (shape.blocks > 1) return run(rmsnorm_in_registers<T, 4, true>, length);
+  if (shape.blocks > 1) return run(rmsnorm_in_registers<T, 4, true>, length, streaming);
   switch (shape.vectors_per_thread) {
-    case 2: return run(rmsnorm_in_registers<T, 2, false>, length);
-    case 4: return run(rmsnorm_in_registers<T, 4, false>, length);
-    case 8: return run(rmsnorm_in_registers<T, 8, false>, length);
-    default: return run(rmsnorm_reading_twice<T, kLanes>, n);
+    case 2: return run(rmsnorm_in_registers<T, 2, false>, length, streaming);
+    case 4: return run(rmsnorm_in_registers<T, 4, false>, length, streaming);
+    default: return run(rmsnorm_kept_in_part<T>, n, streaming);
   }
 }
 

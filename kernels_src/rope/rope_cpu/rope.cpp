@@ -35,12 +35,10 @@ void all_positions(void* const* outputs, const void* const* inputs, const Sizes&
                    bool interleaved) {
   const int64_t pairs = size.rotary_dim / 2, positions = size.batch * size.seq;
   const int64_t *cos_stride = strides + 12, *sin_stride = strides + 14;
-#pragma omp parallel if (positions * (size.heads[0] + size.heads[1]) * size.dim > rows::kWorthThreads)
-  {
+  rows::in_parallel(positions, (size.heads[0] + size.heads[1]) * size.dim, [&](int64_t first, int64_t last) {
     rows::Floats<T> head(size.dim);
     rows::Floats<Table> cos_floats(pairs), sin_floats(pairs);
-#pragma omp for
-    for (int64_t position = 0; position < positions; ++position) {
+    for (int64_t position = first; position < last; ++position) {
       const int64_t b = position / size.seq, s = position % size.seq;
       const float* cos =
           cos_floats.load(static_cast<const Table*>(inputs[2]) + b * cos_stride[0] + s * cos_stride[1], pairs);
@@ -56,7 +54,7 @@ void all_positions(void* const* outputs, const void* const* inputs, const Sizes&
         }
       }
     }
-  }
+  });
 }
 
 }  // namespace

@@ -12,8 +12,7 @@
 // 1024 threads an SM, 64 KB in flight.
 // One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
 
-#include <type_traits>
-
+#include "launch.cuh"
 #include "rows.cuh"
 
 namespace {
@@ -48,6 +47,7 @@ struct Job {
   int q_heads, heads;    // of q; of q and k
   int dim, rotary_dim;
   unsigned cuts;         // blocks that share the heads of a position
+  bool streaming;        // see `rows::store`
 };
 
 // What a thread takes at once: `kVectors` of `kLanes` elements, 16 bytes or one, of each of `kHeads` heads.
@@ -109,29 +109,6 @@ __device__ __forceinline__ void read_table(const C* address, float (&pair)[kPair
   }
 }
 
-// `kLanes` elements as they lie in memory: 16 bytes, or one.
-template <typename T, int kLanes>
-using Packed = std::conditional_t<kLanes == 1, T, uint4>;
-
-template <typename T, int kLanes>
-__device__ __forceinline__ Packed<T, kLanes> load_head(const T* address) {
-  if constexpr (kLanes == 1) {
-    return *address;
-  } else {
-    return rows::load_once(address);
-  }
-}
-
-template <typename T, int kLanes>
-__device__ __forceinline__ void unpack_head(Packed<T, kLanes>& packed, float (&lane)[kLanes]) {
-  if constexpr (kLanes == 1) {
-    lane[0] = rows::to_float(packed);
-  } else {
-    rows::keep_packed(packed);
-    rows::unpack<T>(packed, lane);
-  }
-}
-
 __device__ __forceinline__ void turn(float& a, float& b, float cos, float sin) {
   const float turned = a * cos - b * sin;
   b = b * cos + a * sin;
@@ -152,14 +129,16 @@ __device__ __forceinline__ void turn_all(float (&x)[S::kVectors][S::kLanes], con
 }
 
 template <typename S, typename T, typename C>
-__device__ __forceinline__ void turn_unit(const Head<T> (&head)[S::kHeads], const C* cos, const C* sin, int unit, int half) {
-  Packed<T, S::kLanes> packed[S::kHeads][S::kVectors];
+__device__ __forceinline__ void turn_unit(const Head<T> (&head)[S::kHeads], const C* cos, const C* sin, int unit, int half,
+                                          bool streaming) {
+  rows::Packed<T, S::kLanes> packed[S::kHeads][S::kVectors];
 #pragma unroll
   for (int j = 0; j < S::kHeads; ++j) {
     if (head[j].in == nullptr) continue;
 #pragma unroll
-    for (int v = 0; v < S::kVectors; ++v) packed[j][v] = load_head<T, S::kLanes>(head[j].in + S::at(unit, v, half));
+    for (int v = 0; v < S::kVectors; ++v) packed[j][v] = rows::load_packed<T, S::kLanes>(head[j].in + S::at(unit, v, half));
   }
+  rows::let_next_start();
   float c[S::kPairs], s[S::kPairs];
   read_table<C, S::kPairs>(cos + unit * S::kPairs, c);
   read_table<C, S::kPairs>(sin + unit * S::kPairs, s);
@@ -168,16 +147,16 @@ __device__ __forceinline__ void turn_unit(const Head<T> (&head)[S::kHeads], cons
     if (head[j].in == nullptr) continue;
     float x[S::kVectors][S::kLanes];
 #pragma unroll
-    for (int v = 0; v < S::kVectors; ++v) unpack_head<T, S::kLanes>(packed[j][v], x[v]);
+    for (int v = 0; v < S::kVectors; ++v) rows::unpack_packed<T, S::kLanes>(packed[j][v], x[v]);
     turn_all<S>(x, c, s);
 #pragma unroll
-    for (int v = 0; v < S::kVectors; ++v) rows::write<T, S::kLanes>(head[j].out + S::at(unit, v, half), x[v]);
+    for (int v = 0; v < S::kVectors; ++v) rows::write<T, S::kLanes>(head[j].out + S::at(unit, v, half), x[v], streaming);
   }
 }
 
 // A thread's share of what lies behind the pairs, from the element `at` on.
 template <typename S, typename T>
-__device__ __forceinline__ void copy_unit(const Head<T> (&head)[S::kHeads], int at, int dim) {
+__device__ __forceinline__ void copy_unit(const Head<T> (&head)[S::kHeads], int at, int dim, bool streaming) {
 #pragma unroll
   for (int v = 0; v < S::kVectors; ++v, at += S::kLanes) {
     if (at >= dim) continue;
@@ -186,7 +165,7 @@ __device__ __forceinline__ void copy_unit(const Head<T> (&head)[S::kHeads], int 
       if (head[j].in == nullptr) continue;
       float x[S::kLanes];
       rows::read_once<T, S::kLanes>(head[j].in + at, x);
-      rows::write<T, S::kLanes>(head[j].out + at, x);
+      rows::write<T, S::kLanes>(head[j].out + at, x, streaming);
     }
   }
 }
@@ -207,13 +186,14 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksPerSm) rope_kernel(const 
   const C* cos = job.cos.at(batch, place);
   const C* sin = job.sin.at(batch, place);
   const int half = job.rotary_dim / 2;
+  rows::wait_for_previous();
   int unit = threadIdx.x;
   do {
     const int at = unit * S::kElements;
     if (at < job.rotary_dim) {
-      turn_unit<S>(head, cos, sin, unit, half);
+      turn_unit<S>(head, cos, sin, unit, half, job.streaming);
     } else {
-      copy_unit<S>(head, at, job.dim);
+      copy_unit<S>(head, at, job.dim, job.streaming);
     }
     unit += blockDim.x;
     // Vectors take one turn: as a loop they would hold more addresses than there are registers.
@@ -232,8 +212,9 @@ cudaError_t launch(Job<T, C> job, cudaStream_t stream) {
   const int64_t blocks = ceil(job.batch * job.seq, z) * job.cuts;
   if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
   const dim3 block(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
-  rope_kernel<T, C, kLanes, kInterleaved><<<static_cast<unsigned>(blocks), block, 0, stream>>>(job);
-  return cudaGetLastError();
+  const rows::Device device = rows::device_of(rope_kernel<T, C, kLanes, kInterleaved>);
+  job.streaming = device.streams(2 * job.batch * job.seq * job.heads * job.dim * static_cast<int64_t>(sizeof(T)));
+  return rows::start(rope_kernel<T, C, kLanes, kInterleaved>, device, dim3(static_cast<unsigned>(blocks)), block, 1, stream, job);
 }
 
 template <typename T>
@@ -286,7 +267,8 @@ Job<T, C> job_of(void* const* outputs, const void* const* inputs, const int64_t*
           static_cast<int>(sizes[1] + sizes[2]),
           static_cast<int>(sizes[4]),
           static_cast<int>(sizes[5]),
-          1};
+          1,
+          false};
 }
 
 }  // namespace

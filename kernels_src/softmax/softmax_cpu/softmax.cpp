@@ -17,16 +17,14 @@ PER_CPU void normalise(float* out, const float* x, int64_t n) {
 
 template <typename T>
 void all_rows(void* out, const void* x, const rows::Layout& layout, int64_t n) {
-#pragma omp parallel if (layout.rows * n > rows::kWorthThreads)
-  {
+  rows::in_parallel(layout.rows, n, [&](int64_t first, int64_t last) {
     rows::Floats<T> floats(n);
-#pragma omp for
-    for (int64_t row = 0; row < layout.rows; ++row) {
+    for (int64_t row = first; row < last; ++row) {
       T* to = static_cast<T*>(out) + row * n;
       normalise(floats.result(to), floats.load(static_cast<const T*>(x) + layout.start(row), n), n);
       floats.store(to, n);
     }
-  }
+  });
 }
 
 }  // namespace

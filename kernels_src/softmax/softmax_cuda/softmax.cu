@@ -1,13 +1,15 @@
 // Softmax over the last dimension: out[r, i] = exp(x[r, i] - m) / sum_j exp(x[r, j] - m), m = max(x[r, :])
 //
 // Bytes moved: each element is read once and written once, 2 * rows * n * sizeof(T).
-// Limit: DRAM bandwidth; two exponentials an element, of which the hardware makes enough.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Maximum and sum are in float: lanes of
-// a warp, then warps through shared memory, then blocks of a cluster.
-// Read twice: rows too long for that, and rows that are no multiple of 16 bytes or start elsewhere than at one. The first reading
-// keeps a running maximum and rescales the running sum whenever it grows.
+// Limit: DRAM bandwidth; an exponential an element, of which the hardware makes enough.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Each thread takes its exponentials below
+// its own maximum and keeps them, so that a single barrier serves maximum and sum: lanes of a warp, then warps through shared
+// memory, then blocks of a cluster; all in float.
+// Read twice, the second time from cache: what a block cannot keep of a longer row, and rows that are no multiple of 16 bytes or
+// start elsewhere than at one. The first reading keeps a running maximum and rescales the running sum whenever it grows.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
+#include "launch.cuh"
 #include "rows.cuh"
 
 namespace {
@@ -18,13 +20,43 @@ using rows::Layout;
 template <typename T>
 __device__ __forceinline__ float power(float x, float maximum) {
   constexpr float kLog2E = 1.4426950408889634f;
-  if constexpr (sizeof(T) == 2) return exp2f((x - maximum) * kLog2E);
+  if constexpr (sizeof(T) == 2) {
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"((x - maximum) * kLog2E));
+    return result;
+  }
   return expf(x - maximum);
 }
 
+// Where nothing but -inf was seen: exponentials below it are 0, and below any other maximum it is 0 itself.
+constexpr float kLowest = -3.402823466e38f;
+
+// Maximum and sum over the blockDim.x threads that share threadIdx.y, of a thread's own; the sum is below the maximum.
+// All threads of the block must call. `scratch` is not to be reused before a barrier.
+template <typename T>
+__device__ __forceinline__ void merge(float& maximum, float& sum, float (&scratch)[2][32]) {
+  const auto merge_lanes = [&](int width) {
+    const float own = maximum;
+    maximum = rows::reduce_lanes<rows::Max>(own, width);
+    sum = rows::reduce_lanes<rows::Add>(sum * power<T>(own, maximum), width);
+  };
+  const int width = blockDim.x;
+  if (width <= 32) return merge_lanes(width);
+  merge_lanes(32);
+  const int lane = threadIdx.x & 31, warps = width >> 5, slot = threadIdx.y * warps;
+  if (lane == 0) {
+    scratch[0][slot + (threadIdx.x >> 5)] = maximum;
+    scratch[1][slot + (threadIdx.x >> 5)] = sum;
+  }
+  __syncthreads();
+  maximum = lane < warps ? scratch[0][slot + lane] : kLowest;
+  sum = lane < warps ? scratch[1][slot + lane] : 0.0f;
+  merge_lanes(32);
+}
+
 template <typename T, int kVectors, bool kClustered>
-__global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors))
-    softmax_in_registers(T* __restrict__ out, const T* __restrict__ x, Layout layout, int n) {
+__global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, true))
+    softmax_in_registers(T* __restrict__ out, const T* __restrict__ x, Layout layout, int n, bool streaming) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[2][32], slot[2];
 
@@ -35,93 +67,133 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
+  rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
     held[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
-  float maximum = -INFINITY;
+  rows::let_next_start();
+  float e[kVectors][kLanes], own = kLowest;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    if (first + j * static_cast<int>(blockDim.x) >= vectors) continue;
-    float lane[kLanes];
-    rows::unpack<T>(held[j], lane);
+    rows::unpack<T>(held[j], e[j]);
+    const bool inside = first + j * static_cast<int>(blockDim.x) < vectors;
 #pragma unroll
-    for (int i = 0; i < kLanes; ++i) maximum = fmaxf(maximum, lane[i]);
+    for (int i = 0; i < kLanes; ++i) {
+      e[j][i] = inside ? e[j][i] : -INFINITY;
+      own = fmaxf(own, e[j][i]);
+    }
   }
-  maximum = rows::reduce_row<rows::Max>(maximum, scratch[0]);
-  if constexpr (kClustered) {
-    maximum = rows::reduce_cluster<rows::Max>(maximum, &slot[0]);
-    rows::cluster_wait();
-  }
-
   float sum = 0.0f;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    if (first + j * static_cast<int>(blockDim.x) >= vectors) continue;
-    float lane[kLanes];
-    rows::keep_packed(held[j]);
-    rows::unpack<T>(held[j], lane);
 #pragma unroll
-    for (int i = 0; i < kLanes; ++i) sum += power<T>(lane[i], maximum);
+    for (int i = 0; i < kLanes; ++i) {
+      e[j][i] = power<T>(e[j][i], own);
+      sum += e[j][i];
+    }
   }
-  sum = rows::reduce_row<rows::Add>(sum, scratch[1]);
-  if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot[1]);
-  const float inverse = 1.0f / sum;
+
+  float maximum = own;
+  merge<T>(maximum, sum, scratch);
+  if constexpr (kClustered) {
+    const float of_block = maximum;
+    maximum = rows::reduce_cluster<rows::Max>(of_block, &slot[0]);
+    rows::cluster_wait();
+    sum = rows::reduce_cluster<rows::Add>(sum * power<T>(of_block, maximum), &slot[1]);
+  }
+  const float factor = power<T>(own, maximum) / sum;
 
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
     if (v >= vectors) continue;
-    float lane[kLanes];
-    rows::keep_packed(held[j]);
-    rows::unpack<T>(held[j], lane);
 #pragma unroll
-    for (int i = 0; i < kLanes; ++i) lane[i] = power<T>(lane[i], maximum) * inverse;
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    for (int i = 0; i < kLanes; ++i) e[j][i] *= factor;
+    rows::store(out_row + v * kLanes, rows::pack<T>(e[j]), streaming);
   }
   if constexpr (kClustered) rows::cluster_wait();
 }
 
-// `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
-template <typename T, int kLanes>
+// The largest so far, and the sum of exponentials below it.
+template <typename T>
+struct Running {
+  float maximum = kLowest, sum = 0.0f;
+
+  __device__ __forceinline__ void raise(float larger) {
+    if (larger > maximum) {
+      sum *= power<T>(maximum, larger);
+      maximum = larger;
+    }
+  }
+};
+
+// Whole vectors; one row a block.
+template <typename T>
 __global__ void __launch_bounds__(1024)
-    softmax_reading_twice(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n) {
+    softmax_kept_in_part(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n, bool streaming) {
+  constexpr int kLanes = rows::kLanes<T>;
+  __shared__ float scratch[2][32];
+  const T* x_row = x + layout.start(blockIdx.x);
+  T* out_row = out + blockIdx.x * n;
+  const int64_t vectors = n / kLanes;
+
+  rows::wait_for_previous();
+  uint4 held[rows::kKept];
+  rows::load_kept(x_row, vectors, held);
+  Running<T> running;
+  const auto add = [&](int64_t, uint4& vector) {
+    float lane[kLanes], larger = kLowest;
+    rows::unpack<T>(vector, lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) larger = fmaxf(larger, lane[i]);
+    running.raise(larger);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) running.sum += power<T>(lane[i], running.maximum);
+  };
+  rows::each_kept(vectors, held, add);
+  rows::each_other(x_row, vectors, add);
+  rows::let_next_start();
+  merge<T>(running.maximum, running.sum, scratch);
+  const float maximum = running.maximum, inverse = 1.0f / running.sum;
+
+  const auto write = [&](int64_t v, uint4& vector) {
+    float lane[kLanes];
+    rows::keep_packed(vector);
+    rows::unpack<T>(vector, lane);
+#pragma unroll
+    for (int i = 0; i < kLanes; ++i) lane[i] = power<T>(lane[i], maximum) * inverse;
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+  };
+  rows::each_kept(vectors, held, write);
+  rows::each_other(x_row, vectors, write);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(1024)
+    softmax_by_element(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n) {
   __shared__ float scratch[2][32];
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < layout.rows;
   const T* x_row = x + (active ? layout.start(row) : 0);
   const int64_t end = active ? n : 0;
-  const int64_t first = static_cast<int64_t>(threadIdx.x) * kLanes, step = static_cast<int64_t>(blockDim.x) * kLanes;
 
-  float seen = -INFINITY, sum = 0.0f;
-  for (int64_t i = first; i < end; i += step) {
-    float lane[kLanes];
-    rows::read<T, kLanes>(x_row + i, lane);
-    float larger = seen;
-#pragma unroll
-    for (int j = 0; j < kLanes; ++j) larger = fmaxf(larger, lane[j]);
-    if (larger > seen) {
-      sum *= expf(seen - larger);
-      seen = larger;
-    }
-    // Nothing but -inf so far adds nothing; a NaN must.
-#pragma unroll
-    for (int j = 0; j < kLanes; ++j) sum += lane[j] == -INFINITY ? 0.0f : expf(lane[j] - seen);
+  rows::wait_for_previous();
+  Running<T> running;
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+    const float value = rows::to_float(x_row[i]);
+    running.raise(value);
+    running.sum += power<T>(value, running.maximum);
   }
-  const float maximum = rows::reduce_row<rows::Max>(seen, scratch[0]);
-  sum = rows::reduce_row<rows::Add>(seen == -INFINITY ? sum : sum * expf(seen - maximum), scratch[1]);
-  const float inverse = 1.0f / sum;
+  merge<T>(running.maximum, running.sum, scratch);
+  const float inverse = 1.0f / running.sum;
 
   T* out_row = out + row * n;
-  for (int64_t i = first; i < end; i += step) {
-    float lane[kLanes];
-    rows::read<T, kLanes>(x_row + i, lane);
-#pragma unroll
-    for (int j = 0; j < kLanes; ++j) lane[j] = expf(lane[j] - maximum) * inverse;
-    rows::write<T, kLanes>(out_row + i, lane);
+  for (int64_t i = threadIdx.x; i < end; i += blockDim.x) {
+    out_row[i] = rows::from_float<T>(power<T>(rows::to_float(x_row[i]), running.maximum) * inverse);
   }
 }
 
@@ -130,19 +202,19 @@ cudaError_t launch(T* out, const T* x, const Layout& layout, int64_t n, cudaStre
   constexpr int kLanes = rows::kLanes<T>;
   const bool aligned = n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) && rows::aligned(x);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
-  const bool clusters = aligned && vectors > rows::kMostOfABlock && rows::made_for_clusters(softmax_in_registers<T, 4, true>);
-  const rows::Shape shape = rows::shape_for(vectors, clusters);
-  const auto run = [&](auto kernel, auto length) {
-    return rows::launch(kernel, shape, layout.rows, stream, out, x, layout, length);
+  const rows::Device device = rows::device_of(softmax_by_element<T>);
+  const rows::Shape shape = rows::shape_for(vectors, aligned && device.few(layout.rows));
+  const bool streaming = device.streams(2 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
+  const auto run = [&](auto kernel, auto length, auto... more) {
+    return rows::launch(kernel, device, shape, layout.rows, stream, out, x, layout, length, more...);
   };
-  if (!aligned) return run(softmax_reading_twice<T, 1>, n);
+  if (!aligned) return run(softmax_by_element<T>, n);
   const int length = static_cast<int>(n);
-  if (shape.blocks > 1) return run(softmax_in_registers<T, 4, true>, length);
+  if (shape.blocks > 1) return run(softmax_in_registers<T, 4, true>, length, streaming);
   switch (shape.vectors_per_thread) {
-    case 2: return run(softmax_in_registers<T, 2, false>, length);
-    case 4: return run(softmax_in_registers<T, 4, false>, length);
-    case 8: return run(softmax_in_registers<T, 8, false>, length);
-    default: return run(softmax_reading_twice<T, kLanes>, n);
+    case 2: return run(softmax_in_registers<T, 2, false>, length, streaming);
+    case 4: return run(softmax_in_registers<T, 4, false>, length, streaming);
+    default: return run(softmax_kept_in_part<T>, n, streaming);
   }
 }
 

@@ -1,6 +1,9 @@
 // What CPU kernels over rows share: 16-bit floats, sums, exponentials, and one clone of a function per instruction set.
 #pragma once
 
+#include <omp.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -216,7 +219,7 @@ INLINE Spread spread_around(float about, const float* x, int64_t n) {
   constexpr int64_t kAtOnce = 4096;
   double differences = 0.0, squares = 0.0;
   for (int64_t first = 0; first < n; first += kAtOnce) {
-    const int64_t count = n - first < kAtOnce ? n - first : kAtOnce, half = count / 2;
+    const int64_t count = std::min(kAtOnce, n - first), half = count / 2;
     const float *one = x + first, *other = one + half;
     float a = 0.0f, b = 0.0f, aa = 0.0f, bb = 0.0f;
 #pragma omp simd reduction(+ : a, b, aa, bb)
@@ -237,7 +240,7 @@ INLINE Spread spread_around(float about, const float* x, int64_t n) {
 // In one reading as a rule: differences from the mean of the first few tell the spread as well as those from the mean of all,
 // unless the first few lie apart.
 INLINE Spread spread_of(const float* x, int64_t n) {
-  const int64_t few = n < 8 ? n : 8;
+  const int64_t few = std::min<int64_t>(n, 8);
   float total = 0.0f;
   for (int64_t i = 0; i < few; ++i) total += x[i];
   // With no more digits than a float16 has, differences of 16-bit floats from it are exact.
@@ -264,5 +267,18 @@ struct Layout {
 
 // Elements below which a second thread costs more than it brings.
 constexpr int64_t kWorthThreads = 16384;
+
+// Calls `some(first, last)` so that all of `count` rows of `n` elements are taken, each call on a thread of its own. With one
+// barrier, since where cores are busy each one waits for a turn; without any for few elements, of which it would take as long.
+template <typename Some>
+void in_parallel(int64_t count, int64_t n, Some some) {
+  const int64_t parts = std::min(count, 1 + count * n / kWorthThreads);
+  if (parts == 1) return some(int64_t{0}, count);
+#pragma omp parallel
+  {
+    const int64_t threads = std::min<int64_t>(omp_get_num_threads(), parts), thread = omp_get_thread_num();
+    if (thread < threads) some(count * thread / threads, count * (thread + 1) / threads);
+  }
+}
 
 }  // namespace rows

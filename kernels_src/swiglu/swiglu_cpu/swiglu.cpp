@@ -16,20 +16,16 @@ void all_rows(void* out, const void* gate, const void* up, const rows::Layout& g
   // Long rows in pieces, so that one row keeps all threads busy too.
   constexpr int64_t kPiece = 2048;
   const int64_t pieces = (n + kPiece - 1) / kPiece;
-#pragma omp parallel if (gate_rows.rows * n > rows::kWorthThreads)
-  {
+  rows::in_parallel(gate_rows.rows * pieces, std::min(kPiece, n), [&](int64_t first, int64_t last) {
     rows::Floats<T> gate_floats(kPiece), up_floats(kPiece);
-#pragma omp for collapse(2)
-    for (int64_t row = 0; row < gate_rows.rows; ++row) {
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        const int64_t start = piece * kPiece, count = std::min(kPiece, n - start);
-        T* to = static_cast<T*>(out) + row * n + start;
-        gated(gate_floats.result(to), gate_floats.load(static_cast<const T*>(gate) + gate_rows.start(row) + start, count),
-              up_floats.load(static_cast<const T*>(up) + up_rows.start(row) + start, count), count);
-        gate_floats.store(to, count);
-      }
+    for (int64_t piece = first; piece < last; ++piece) {
+      const int64_t row = piece / pieces, start = piece % pieces * kPiece, count = std::min(kPiece, n - start);
+      T* to = static_cast<T*>(out) + row * n + start;
+      gated(gate_floats.result(to), gate_floats.load(static_cast<const T*>(gate) + gate_rows.start(row) + start, count),
+            up_floats.load(static_cast<const T*>(up) + up_rows.start(row) + start, count), count);
+      gate_floats.store(to, count);
     }
-  }
+  });
 }
 
 }  // namespace

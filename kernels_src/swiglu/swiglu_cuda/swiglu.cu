@@ -2,10 +2,12 @@
 //
 // Bytes moved: gate and up are read once, out is written once, 3 * rows * n * sizeof(T).
 // Limit: DRAM bandwidth, as long as the exponential is the hardware's: two of its calls an element for 16-bit types.
-// Rule: `rows::pieces_of` cuts each row into blocks of at most 512 threads with two 16-byte vectors of each input in flight;
+// Rule: `rows::pieces_of` cuts each row into blocks of at most 256 threads with one 16-byte vector of each input in flight;
 // tensors without gaps are one long row.
 // One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
 
+#include "gated.cuh"
+#include "launch.cuh"
 #include "rows.cuh"
 
 namespace {
@@ -21,34 +23,18 @@ __device__ __forceinline__ float silu(float gate) {
 
 // `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
 template <typename T, int kLanes>
-__global__ void __launch_bounds__(512)
+__global__ void __launch_bounds__(rows::kThreadsOfPiece, rows::kPiecesPerSm)
     swiglu_kernel(T* __restrict__ out, const T* __restrict__ gate, const T* __restrict__ up, Layout gate_rows, Layout up_rows,
-                  int64_t n, int64_t piece, unsigned pieces) {
-  const unsigned cut = blockIdx.x % pieces;
-  const int64_t row = static_cast<int64_t>(blockIdx.x / pieces) * blockDim.y + threadIdx.y;
+                  int64_t n, int64_t piece, bool streaming) {
+  const int64_t row = rows::row_of_piece();
   if (row >= gate_rows.rows) return;
   const T* gate_row = gate + gate_rows.start(row);
   const T* up_row = up + up_rows.start(row);
   T* out_row = out + row * n;
-  const int64_t first = (cut * piece + threadIdx.x) * kLanes;
-  const int64_t end = min(n, static_cast<int64_t>(cut + 1) * piece * kLanes);
-
-  float g[2][kLanes], u[2][kLanes];
-#pragma unroll
-  for (int j = 0; j < 2; ++j) {
-    const int64_t i = first + static_cast<int64_t>(j) * blockDim.x * kLanes;
-    if (i >= end) continue;
-    rows::read_once<T, kLanes>(gate_row + i, g[j]);
-    rows::read_once<T, kLanes>(up_row + i, u[j]);
-  }
-#pragma unroll
-  for (int j = 0; j < 2; ++j) {
-    const int64_t i = first + static_cast<int64_t>(j) * blockDim.x * kLanes;
-    if (i >= end) continue;
-#pragma unroll
-    for (int k = 0; k < kLanes; ++k) g[j][k] = silu<T>(g[j][k]) * u[j][k];
-    rows::write<T, kLanes>(out_row + i, g[j]);
-  }
+  rows::wait_for_previous();
+  const int64_t first = (blockIdx.x * piece + threadIdx.x) * kLanes;
+  const int64_t end = min(n, (static_cast<int64_t>(blockIdx.x) + 1) * piece * kLanes);
+  rows::write_gated<T, kLanes>(out_row, gate_row, up_row, first, end, streaming, silu<T>);
 }
 
 template <typename T>
@@ -62,8 +48,9 @@ cudaError_t launch(T* out, const T* gate, const T* up, Layout gate_rows, Layout 
                        rows::aligned(gate) && rows::aligned(up);
   const auto run = [&](auto kernel, int lanes) {
     const rows::Pieces cut = rows::pieces_of((n + lanes - 1) / lanes);
-    return rows::launch_pieces(kernel, cut, gate_rows.rows, stream, out, gate, up, gate_rows, up_rows, n, cut.vectors,
-                               cut.pieces);
+    const rows::Device device = rows::device_of(kernel);
+    const bool streaming = device.streams(3 * gate_rows.rows * n * static_cast<int64_t>(sizeof(T)));
+    return rows::launch_pieces(kernel, device, cut, gate_rows.rows, stream, out, gate, up, gate_rows, up_rows, n, cut.vectors, streaming);
   };
   return aligned ? run(swiglu_kernel<T, kLanes>, kLanes) : run(swiglu_kernel<T, 1>, 1);
 }

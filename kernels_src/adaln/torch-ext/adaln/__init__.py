@@ -47,7 +47,7 @@ def adaln(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, eps: float 
     bfloat16; `scale` and `shift` have its dtype and shape (batch, n), (batch, 1, n), (n,) or that of `x`. Last dimensions are
     contiguous. Returns a new contiguous tensor like `x`. Forward only: raises RuntimeError where a gradient would be asked for.
     """
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad or shift.requires_grad):
         _refuse_grad("adaln", x=x, scale=scale, shift=shift)
     return _adaln(x, scale, shift, eps, rms)
 
@@ -66,7 +66,9 @@ def gated_adaln(
     `update` has the shape and dtype of `x` and shares no memory with it; `gate` is like `scale` and `shift`. Raises
     RuntimeError where a gradient would be asked for.
     """
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and (
+        x.requires_grad or update.requires_grad or gate.requires_grad or scale.requires_grad or shift.requires_grad
+    ):
         _refuse_grad("gated_adaln", x=x, update=update, gate=gate, scale=scale, shift=shift)
     return _gated_adaln(x, update, gate, scale, shift, eps, rms)
 

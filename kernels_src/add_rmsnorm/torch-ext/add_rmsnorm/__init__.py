@@ -19,6 +19,12 @@ def _(x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor | None, eps:
     return x.new_empty(x.shape)
 
 
+def _refuse_grad(**tensors: torch.Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.requires_grad:
+            raise RuntimeError(f"add_rmsnorm: {name} requires grad, but there is no backward: call it under torch.no_grad()")
+
+
 def add_rmsnorm(
     x: torch.Tensor,
     residual: torch.Tensor,
@@ -33,12 +39,8 @@ def add_rmsnorm(
     without it the factor is 1. The sum is rounded before it is normalised; the rest is computed in float32 and rounded once.
     Returns a new contiguous tensor like `x`. Forward only: raises RuntimeError where a gradient would be asked for.
     """
-    if torch.is_grad_enabled():
-        for name, tensor in (("x", x), ("residual", residual), ("weight", weight)):
-            if tensor is not None and tensor.requires_grad:
-                raise RuntimeError(
-                    f"add_rmsnorm: {name} requires grad, but there is no backward: call it under torch.no_grad()"
-                )
+    if torch.is_grad_enabled() and (x.requires_grad or residual.requires_grad or (weight is not None and weight.requires_grad)):
+        _refuse_grad(x=x, residual=residual, weight=weight)
     return _add_rmsnorm(x, residual, weight, eps, weight_offset)
 
 

@@ -19,6 +19,12 @@ def _(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, e
     return x.new_empty(x.shape)
 
 
+def _refuse_grad(**tensors: torch.Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.requires_grad:
+            raise RuntimeError(f"layernorm: {name} requires grad, but there is no backward: call it under torch.no_grad()")
+
+
 def layernorm(
     x: torch.Tensor,
     weight: torch.Tensor | None = None,
@@ -31,10 +37,11 @@ def layernorm(
     `bias` have shape (n,) and the dtype of `x`; without them the factor is 1 and the summand 0. Returns a new contiguous tensor
     like `x`. Forward only: raises RuntimeError where a gradient would be asked for.
     """
-    if torch.is_grad_enabled():
-        for name, tensor in (("x", x), ("weight", weight), ("bias", bias)):
-            if tensor is not None and tensor.requires_grad:
-                raise RuntimeError(f"layernorm: {name} requires grad, but there is no backward: call it under torch.no_grad()")
+    # In one expression, since what names the argument takes as long as a quarter of the call.
+    if torch.is_grad_enabled() and (
+        x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
+    ):
+        _refuse_grad(x=x, weight=weight, bias=bias)
     return _layernorm(x, weight, bias, eps)
 
 

@@ -31,6 +31,12 @@ def _(
     return _empty_in_order(q), _empty_in_order(k)
 
 
+def _refuse_grad(**tensors: torch.Tensor) -> None:
+    for name, tensor in tensors.items():
+        if tensor.requires_grad:
+            raise RuntimeError(f"rope: {name} requires grad, but there is no backward: call it under torch.no_grad()")
+
+
 def rope(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -49,10 +55,8 @@ def rope(
     half is read, since model code has the second repeat it. Computed in float32, rounded once. Returns two new tensors without
     gaps, in the order of memory of `q` and `k`. Forward only: raises RuntimeError where a gradient would be asked for.
     """
-    if torch.is_grad_enabled():
-        for name, tensor in (("q", q), ("k", k), ("cos", cos), ("sin", sin)):
-            if tensor.requires_grad:
-                raise RuntimeError(f"rope: {name} requires grad, but there is no backward: call it under torch.no_grad()")
+    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or cos.requires_grad or sin.requires_grad):
+        _refuse_grad(q=q, k=k, cos=cos, sin=sin)
     return _rope(q, k, cos, sin, rotary_dim, interleaved)
 
 

@@ -1,0 +1,182 @@
+// The launch rule: how many threads hold a row, what of the device decides, and how kernels follow each other.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <mutex>
+
+namespace rows {
+
+// Threads that an SM can hold, for asking the compiler for full occupancy.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 800 || (__CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1100)
+constexpr int kThreadsPerSm = 2048;
+#elif __CUDA_ARCH__ < 800
+constexpr int kThreadsPerSm = 1024;
+#else
+constexpr int kThreadsPerSm = 1536;
+#endif
+
+// ---- the kernels before and after, from compute capability 9.0 on -----------------------------------------------------
+
+// To be called by every thread before it touches memory: a kernel that `start` launches may begin while the one before it in the
+// stream still ends, and what that one writes is there only now.
+__device__ __forceinline__ void wait_for_previous() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// From here on the next kernel's blocks may take the place of those that have ended. They wait for the rest of this kernel; what
+// is saved is the time from its end to their start.
+__device__ __forceinline__ void let_next_start() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// ---- the rule ---------------------------------------------------------------------------------------------------------
+
+// How a row is held in registers: `blocks` of `threads` threads with `vectors_per_thread` vectors each.
+struct Shape {
+  int threads;             // blockDim.x: of one row, or of a block's part of it
+  int rows_per_block;      // blockDim.y
+  int vectors_per_thread;  // 1, 2 or 4; 0 where a block keeps what it can of a row and reads the rest again
+  int blocks;              // the cluster that shares a row; 1 for none
+};
+
+// Two vectors a thread, or one of each of two `streams`, are 32 bytes in flight, 64 KB an SM at full occupancy, which hides the
+// latency of DRAM. A longer row first widens its block until it holds 1024 vectors, then takes four vectors a thread (32 KB of
+// row, two blocks an SM). Still longer rows are shared by a cluster of up to eight such blocks if there are too few of them for
+// the SMs (`few`). Else a block of 1024 threads takes one alone and reads what it cannot keep again, from L2. Rows of less than
+// 128 threads share a block.
+constexpr int64_t kMostOfABlock = 4 * 512;
+
+inline Shape shape_for(int64_t vectors, bool few, int streams = 1) {
+  Shape shape{0, 1, 4, 1};
+  if (vectors <= 1024) {
+    shape.vectors_per_thread = 2 / streams;
+  } else if (vectors > kMostOfABlock) {
+    if (!few || vectors > 8 * kMostOfABlock) return {1024, 1, 0, 1};
+    while (vectors > shape.blocks * kMostOfABlock) shape.blocks *= 2;
+  }
+  const int held = shape.blocks * shape.vectors_per_thread;
+  const int threads = static_cast<int>((vectors + held - 1) / held);
+  if (threads > 32) {
+    shape.threads = (threads + 31) / 32 * 32;
+  } else {
+    shape.threads = 8;
+    while (shape.threads < threads) shape.threads *= 2;
+  }
+  if (shape.threads < 128) shape.rows_per_block = 128 / shape.threads;
+  return shape;
+}
+
+// What the rule asks the compiler for, as launch bounds of a kernel with so many vectors a thread.
+constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread == 1 ? 1024 : 512; }
+// `registers` of a thread more than full occupancy leaves it cost a quarter of the threads.
+constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
+  if (vectors_per_thread == 1) return kThreadsPerSm / 1024;
+  if (vectors_per_thread > 2) return registers && kThreadsPerSm < 2048 ? 1 : 2;
+  return (registers ? kThreadsPerSm * 3 / 4 : kThreadsPerSm) / 512;
+}
+
+// What the rule wants to know of the current device.
+struct Device {
+  int sms;
+  int64_t l2_bytes;
+  bool sm_90;  // its machine code was made for compute capability 9.0 or newer: clusters, and kernels that start early
+
+  // Whether a kernel that moves so many bytes stores its results as streaming. What L2 cannot keep for the next kernel only takes
+  // the place of what is read: 5 % of the time on an H200.
+  bool streams(int64_t bytes) const { return bytes > l2_bytes; }
+
+  // Whether a cluster of blocks should share a row, because so many blocks would leave SMs idle.
+  bool few(int64_t blocks) const { return sm_90 && 2 * blocks <= sms; }
+};
+
+// All kernels of one file are made for the same devices, so `kernel` is any of them. Asked once: it takes microseconds.
+template <typename... Parameters>
+Device device_of(void (*kernel)(Parameters...)) {
+  constexpr int kMost = 64;
+  static Device known[kMost];
+  static std::once_flag asked[kMost];
+  const auto ask = [kernel](int index) {
+    int sms = 1, l2 = 0;
+    cudaFuncAttributes attributes{};
+    const bool answered = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, index) == cudaSuccess &&
+                          cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, index) == cudaSuccess &&
+                          cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess;
+    if (!answered) cudaGetLastError();
+    return Device{sms, l2, answered && attributes.ptxVersion >= 90};
+  };
+  int index = 0;
+  if (cudaGetDevice(&index) != cudaSuccess || index >= kMost) return ask(index);
+  std::call_once(asked[index], [&] { known[index] = ask(index); });
+  return known[index];
+}
+
+// Launches `kernel`, which calls `wait_for_previous`, with `cluster` neighbouring blocks to a cluster.
+template <typename... Parameters, typename... Arguments>
+cudaError_t start(void (*kernel)(Parameters...), const Device& device, dim3 blocks, dim3 threads, int cluster,
+                  cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchAttribute attributes[2]{};
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = threads;
+  config.stream = stream;
+  config.attrs = attributes;
+  if (device.sm_90) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs++].val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+  }
+  return cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
+// Launches `kernel` on every row; for a cluster, consecutive blocks share a row.
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), const Device& device, const Shape& shape, int64_t rows, cudaStream_t stream,
+                   Arguments... arguments) {
+  const int64_t blocks = (rows + shape.rows_per_block - 1) / shape.rows_per_block * shape.blocks;
+  if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
+  return start(kernel, device, dim3(static_cast<unsigned>(blocks)), dim3(shape.threads, shape.rows_per_block), shape.blocks, stream, arguments...);
+}
+
+// For kernels that need nothing of the rest of the row: each row is cut into `pieces` of `vectors` vectors, a block each with one
+// vector a thread. They lie along x of the grid, rows along y and z, so that a block does not have to divide to find its own.
+constexpr int kThreadsOfPiece = 256;
+
+struct Pieces {
+  int64_t vectors;
+  int64_t pieces;
+  Shape shape;
+};
+
+inline Pieces pieces_of(int64_t vectors) {
+  const int64_t pieces = (vectors + kThreadsOfPiece - 1) / kThreadsOfPiece;
+  const int64_t each = (vectors + pieces - 1) / pieces;
+  Shape shape = shape_for(each, false, 2);
+  if (pieces > 1) shape.rows_per_block = 1;
+  return {each, pieces, shape};
+}
+
+__device__ __forceinline__ int64_t row_of_piece() {
+  return (static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * blockDim.y + threadIdx.y;
+}
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t launch_pieces(void (*kernel)(Parameters...), const Device& device, const Pieces& cut, int64_t rows,
+                          cudaStream_t stream, Arguments... arguments) {
+  constexpr int64_t kMost = 65535;
+  const int64_t groups = (rows + cut.shape.rows_per_block - 1) / cut.shape.rows_per_block;
+  const int64_t y = groups < kMost ? groups : kMost, z = (groups + y - 1) / y;
+  if (cut.pieces > 0x7fffffff || z > kMost) return cudaErrorInvalidConfiguration;
+  const dim3 blocks(static_cast<unsigned>(cut.pieces), static_cast<unsigned>(y), static_cast<unsigned>(z));
+  return start(kernel, device, blocks, dim3(cut.shape.threads, cut.shape.rows_per_block), 1, stream, arguments...);
+}
+
+}  // namespace rows

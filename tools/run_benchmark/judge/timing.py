@@ -36,7 +36,9 @@ class Effort:
 
 
 CPU = Effort(target_s=0.03, samples=7, budget_s=1.5, pass_s=0.004, most_sets=128, most_bytes=512 << 20)
-CUDA = Effort(target_s=0.006, samples=11, budget_s=2.0, pass_s=0.002, most_sets=800, most_bytes=9 << 30)
+CUDA = Effort(target_s=0.006, samples=11, budget_s=2.0, pass_s=0.001, most_sets=800, most_bytes=9 << 30)
+# A baseline whose interval is so narrow after a few samples gets no more: an eager one takes ten times as long as a kernel.
+TIGHT, TIGHT_SAMPLES = 0.005, 5
 # Without knowing the machine yet: bytes per second that a first guess of a call's time starts from.
 GUESSED_BANDWIDTH = {"cpu": 1e10, "cuda": 4e12}
 # Beyond these the candidate's own events contradict the judge's clock, or noise hides the answer.
@@ -138,7 +140,7 @@ class Timing:
             enough = taken >= self.effort.samples and own.scatter() <= SCATTER[self.trial.device] / 2
             if late or enough:
                 break
-            names = list(self.tracks)
+            names = [name for name in self.tracks if not self.settled(name)]
             self.trial.random.shuffle(names)
             for name in names:
                 child, samples, pace = self.tracks[name]
@@ -154,6 +156,11 @@ class Timing:
                 f"While others were timed at {self.row.config}, for {self.idle_s:.2f} s, the candidate's process used the "
                 f"processor for {self.used_s:.2f} s: it slows down what it is compared with.",
             )
+
+    def settled(self, name: str) -> bool:
+        """Whether more samples of a baseline would change nothing."""
+        samples = self.tracks[name][1]
+        return name != "candidate" and len(samples.judge) >= TIGHT_SAMPLES and samples.scatter() <= TIGHT
 
     def take_warm(self, cold_s: float) -> None:
         """The time of one call again and again on the same data; for the reader, no verdict follows from it."""

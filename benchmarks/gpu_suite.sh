@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one command: demo, GPU facts, judge, catalogue, tests. Each part leaves its JSON and log in OUT_DIR;
-# a short table stands last.
+# Everything that needs a GPU, in one command: demo, GPU facts, judge, catalogue, its kernels' own checks, tests. Each part leaves its
+# JSON and log in OUT_DIR; a short table stands last.
 #
-#   bash benchmarks/gpu_suite.sh OUT_DIR [part ...]        parts: demo specs judge catalogue tests (default: all)
+#   bash benchmarks/gpu_suite.sh OUT_DIR [part ...]        parts: demo specs judge catalogue checks tests (default: all)
 #
 # Needs kernelwright[host] for the Python named by PYTHON (default python3). CATALOGUE_FLAGS and JUDGE_FLAGS are passed on.
 set -u
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
-parts=${*:-demo specs judge catalogue tests}
+parts=${*:-demo specs judge catalogue checks tests}
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 summary=()
@@ -29,6 +29,7 @@ for name in $parts; do
     specs) part specs "$python" benchmarks/specs_on_device.py --out "$out/specs.json" ;;
     judge) part judge "$python" benchmarks/judge_gpu.py --out "$out/judge.json" ${JUDGE_FLAGS:-} ;;
     catalogue) part catalogue "$python" benchmarks/catalogue.py --out "$out/catalogue.json" ${CATALOGUE_FLAGS:-} ;;
+    checks) part checks "$python" benchmarks/catalogue_checks.py --out "$out/checks.json" ;;
     tests) part tests "$python" -m pytest -q -m gpu -p no:cacheprovider ;;
     *) echo "no part is called $name" ;;
     esac

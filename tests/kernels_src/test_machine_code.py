@@ -1,5 +1,5 @@
-"""The machine code of the kernels: 16-byte loads and stores in the fast paths, nothing in local memory, and in each a wait for the
-kernel before, since it may start early. Needs nvcc, no GPU."""
+"""The machine code of the kernels: 16-byte loads and stores in the fast paths, nothing in local memory, and in each a wait for
+the kernel before, since it may start early. Needs nvcc, no GPU."""
 
 from __future__ import annotations
 

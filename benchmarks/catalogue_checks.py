@@ -33,7 +33,7 @@ LIMIT_S = 400
 
 @dataclass
 class Check:
-    """What one run said: `tool` is "tests" or one of compute-sanitizer's, `findings` are kinds of error and how often each came."""
+    """What one run said: `tool` is "tests" or one of compute-sanitizer's, `findings` kinds of error and how often each came."""
 
     op: str
     tool: str

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one command: demo, GPU facts, judge, catalogue, its kernels' own checks, tests. Each part leaves its
-# JSON and log in OUT_DIR; a short table stands last.
+# Everything that needs a GPU, in one command: demo, GPU facts, judge, catalogue, its own checks, tests. Each part leaves its JSON
+# and log in OUT_DIR; a short table stands last.
 #
 #   bash benchmarks/gpu_suite.sh OUT_DIR [part ...]        parts: demo specs judge catalogue checks tests (default: all)
 #

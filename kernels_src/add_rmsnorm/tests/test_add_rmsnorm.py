@@ -10,7 +10,7 @@ from torch.library import opcheck
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from problem import reference
 
-SHAPES = [(3, 64), (5, 128), (7, 100), (4, 4096), (2, 5, 1000), (2, 8192), (2, 16384), (1, 65536), (1, 65537), (70, 40960), (6, 1)]
+SHAPES = [(3, 64), (7, 100), (4, 4096), (2, 5, 1000), (2, 8192), (2, 16384), (1, 65536), (1, 65537), (70, 40960), (6, 1)]
 
 
 def check(kernel, x, residual, *more):

@@ -10,9 +10,9 @@ from torch.library import opcheck
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from problem import reference
 
-# A vector and a ragged row of each way the kernel has: lanes of a warp, a block, many vectors a thread, few rows and many that are
-# too long to be kept.
-SHAPES = [(3, 64), (5, 128), (7, 100), (4, 4096), (2, 5, 1000), (2, 8192), (2, 16384), (1, 65536), (1, 65537), (70, 40960), (6, 1)]
+# A vector and a ragged row of each way the kernel has: lanes of a warp, a block, many vectors a thread, few rows and many that
+# are too long to be kept.
+SHAPES = [(3, 64), (7, 100), (4, 4096), (2, 5, 1000), (2, 8192), (2, 16384), (1, 65536), (1, 65537), (70, 40960), (6, 1)]
 
 
 def check(actual, *arguments, **more):

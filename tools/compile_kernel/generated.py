@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
 
 from kernelwright.tools.compile_kernel import templates
@@ -45,7 +45,7 @@ def stubs(generated: Path, toolchain: Toolchain) -> Path:
     place = stubs_folder(generated)
     for soname in _STUBS:
         if not (place / soname).exists():
-            partial = place / f".{soname}.{os.getpid()}"
+            partial = place / f".{soname}.{uuid.uuid4().hex}"
             argv = [str(toolchain.need_gxx().path), "-shared", "-nostdlib", f"-Wl,-soname,{soname}", "-x", "c++", "/dev/null"]
             subprocess.run([*argv, "-o", str(partial)], check=True, capture_output=True, timeout=60)
             partial.replace(place / soname)

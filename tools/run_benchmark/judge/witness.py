@@ -171,7 +171,7 @@ class Look:
         self.arguments = arguments
         self.chosen = _draw.sample(range(sets), min(LOOKED, sets))
         self.earlier: dict[int, tuple[StorageWeakRef, int, int]] = {}
-        self.poked: dict[int, torch.Tensor] = {}
+        self.poked: dict[int, list[int]] = {}
         self.pattern = {width: _draw.randint(*bounds) for width, bounds in PATTERNS.items()}
 
     def remember(self, returned: Sequence[Result]) -> None:
@@ -182,20 +182,35 @@ class Look:
     def poke(self, returned: Sequence[Result]) -> None:
         """Just before the round: overwrite what the calls returned last, and what of earlier results is still there."""
         shared = {address for address, times in _times(returned).items() if times > 1}
+        alive: dict[int, list[int]] = {}
+        held = []
         for address, (weak, numel, width) in self.earlier.items():
             storage = torch.UntypedStorage._new_with_weak_ptr(weak.cdata)
             if storage is None or address in shared or self.arguments.hold(address):
                 continue
-            where = torch.tensor([_draw.randrange(numel) for _ in range(EACH)]).to(storage.device)
-            memory(address, numel * width, width, storage.device)[where] = self.pattern[width]
-            self.poked[address] = where
+            held.append(storage)
+            self.poked[address] = [address + width * _draw.randrange(numel) for _ in range(EACH)]
+            alive.setdefault(width, []).extend(self.poked[address])
+        for width, places in alive.items():
+            whole, where = _at(places, width, held[0].device)
+            whole[where] = self.pattern[width]
 
     def left(self, returned: Sequence[Result]) -> int:
-        """Just after it: how many results lie where earlier ones lay and were not written in this round."""
-        found = 0
-        for t in (t for index in self.chosen for t in returned[index]):
-            where = self.poked.get(t.data_ptr())
-            if where is not None and _tells(t) and t.numel() > int(where.max()):
-                flat = t.as_strided((t.numel(),), (1,)).view(INTEGERS[t.element_size()])
-                found += bool((flat[where] == self.pattern[t.element_size()]).any())
-        return found
+        """Just after it: at how many places results lie where earlier ones lay and were not written in this round."""
+        found: dict[int, list[int]] = {}
+        device = torch.device("cpu")
+        for t in (t for index in self.chosen for t in returned[index] if t.data_ptr() in self.poked and _tells(t)):
+            end, device = t.data_ptr() + t.numel() * t.element_size(), t.device
+            found.setdefault(t.element_size(), []).extend(p for p in self.poked[t.data_ptr()] if p < end)
+        total = 0
+        for width, places in found.items():
+            whole, where = _at(places, width, device)
+            total += int((whole[where] == self.pattern[width]).sum())
+        return total
+
+
+def _at(places: list[int], width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The memory that some addresses lie in, and their indices in it."""
+    start = min(places)
+    where = torch.tensor([(place - start) // width for place in places])
+    return memory(start, max(places) + width - start, width, device), where.to(device)

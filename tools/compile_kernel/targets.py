@@ -84,8 +84,12 @@ def _toolchains(project: Project, toolchain: Toolchain, backend: str, mode: Mode
 
 
 def _within(project: Project, toolchain: Toolchain) -> Toolchain:
-    """`toolchain`, with another nvcc of this host, or clang in its place, if build.toml does not take the CUDA of its own."""
-    if toolchain.nvcc is None or _takes(project, toolchain.nvcc.numbers):
+    """`toolchain`, with another nvcc of this host, or clang in its place, if build.toml does not take the CUDA of its own.
+
+    So too if it has none and torch is built for CUDA 12, whose wheels bring no nvcc.
+    """
+    torch_12 = toolchain.torch is not None and (toolchain.torch.cuda or "").startswith("12.")
+    if _takes(project, toolchain.nvcc.numbers) if toolchain.nvcc else not torch_12:
         return toolchain
     high = version_numbers(project.build.cuda_maxver or "99.99")
     for major in (13, 12):

@@ -152,6 +152,25 @@ def test_a_project_for_cuda_12_is_told_what_would_make_it_possible(tmp_path: Pat
     assert clang_toolkit.command(clang_toolkit.find(toolchain), toolchain) in caught.value.hint
 
 
+@pytest.mark.usefixtures("clang_alone")
+def test_where_torch_has_cuda_12_and_there_is_no_nvcc_clang_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "other_cuda", lambda *_: None)
+    laid_down(tmp_path / "cache" / "cuda-12.6", "cuda_nvcc", "cuda_runtime", "cuda_cccl")
+    found = detect(Path(sys.executable), cache=tmp_path / "cache")
+    project = Project.open(compile_project_files.write(tmp_path / "scale"))
+    for cuda, served in (("12.8", True), ("13.0", False)):
+        torch = dataclasses.replace(found.need_torch(), cuda=cuda)
+        bare = dataclasses.replace(
+            found, nvcc=None, torch=torch, gxx=Tool(Path("g++"), "12.2"), ninja=Tool(Path("ninja"), "1.11")
+        )
+        if served:
+            (target,) = targets.choose(project, bare, "cuda", ["sm_80"], "dev").targets
+            assert target.variant == CU126
+        else:
+            with pytest.raises(ToolError, match="No nvcc"):
+                targets.choose(project, bare, "cuda", ["sm_80"], "dev")
+
+
 def chosen_by_applications(project: Path) -> None:
     """`kernels` itself picks the variant of the CUDA that torch was built for, and never one that torch cannot load."""
     built = variants.get_variants_local(project / "build")

@@ -273,7 +273,12 @@ def _refill(old: list[Args], new: list[Args]) -> list[Args]:
     """Copy what the new sets hold to where the old ones lie, the same tensor of all sets at a time."""
     columns = zip(*(list(tensors(args)) for args in old), strict=True), zip(*(list(tensors(args)) for args in new), strict=True)
     for into, out in zip(*columns, strict=True):
-        torch._foreach_copy_(into, out)
+        if into[0].element_size() > 1:
+            torch._foreach_copy_(into, out)
+            continue
+        # Not every such operator knows every small floating-point type.
+        for one, other in zip(into, out, strict=True):
+            one.copy_(other)
     return [_with_plain(a, b) for a, b in zip(old, new, strict=True)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .memory import around
+from .memory import INTEGERS, around
 from .values import map_tensors, tensors
 
 DISTRIBUTIONS = ("normal", "large_mean", "heavy_tail", "tiny")
@@ -79,9 +79,9 @@ def exchange_all(sets: Sequence[Any], seeds: Sequence[int]) -> None:
         # Weights and tables keep the places that the operation may rely on.
         for t, seed, shift in zip(alike, seeds, shifts, strict=True):
             if seed % 2 and numel * 2 >= largest:
-                flat = t.as_strided((numel,), (1,))
+                # As integers, because not every operator knows every small floating-point type.
+                flat = t.as_strided((numel,), (1,)).view(INTEGERS[t.element_size()])
                 flat.copy_(flat.roll(shift))
-        # As integers, because not every operator knows every small floating-point type.
         whole, firsts = around(alike)
         base = torch.tensor(firsts).unsqueeze(1)
         taken, written = ((base + places).flatten().to(whole.device) for places in (source, where))

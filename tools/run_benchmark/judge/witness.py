@@ -189,7 +189,8 @@ class Look:
             if storage is None or address in shared or self.arguments.hold(address):
                 continue
             held.append(storage)
-            self.poked[address] = [address + width * _draw.randrange(numel) for _ in range(EACH)]
+            drawn = _draw.getrandbits(64 * EACH)
+            self.poked[address] = [address + width * ((drawn >> 64 * number) % (1 << 64) % numel) for number in range(EACH)]
             alive.setdefault(width, []).extend(self.poked[address])
         for width, places in alive.items():
             whole, where = _at(places, width, held[0].device)

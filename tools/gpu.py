@@ -35,14 +35,28 @@ class Gpu:
 
 @cache
 def devices() -> tuple[Gpu, ...]:
-    """Every NVIDIA GPU of this host by `nvidia-smi`; empty without one or without a driver. Never raises."""
+    """The NVIDIA GPUs of this host by `nvidia-smi` that CUDA_VISIBLE_DEVICES leaves, in its order; empty without one or without
+    a driver. Never raises."""
     rows = _query("index,name,compute_cap,memory.total,driver_version,uuid")
     found = []
     for row in rows:
         with contextlib.suppress(ValueError):
             index, name, capability, memory, driver, uuid = row
             found.append(Gpu(int(index), name, capability, int(float(memory)) << 20, driver, uuid))
-    return tuple(found)
+    return _visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _visible(found: list[Gpu], chosen: str | None) -> tuple[Gpu, ...]:
+    """As CUDA reads it: numbers or beginnings of UUIDs, up to the first that names no GPU."""
+    if chosen is None:
+        return tuple(found)
+    visible: list[Gpu] = []
+    for name in map(str.strip, chosen.split(",")):
+        match = next((g for g in found if name and (str(g.index) == name or g.uuid.startswith(name))), None)
+        if match is None:
+            break
+        visible.append(match)
+    return tuple(visible)
 
 
 def state(uuid: str) -> dict[str, Any]:
@@ -100,9 +114,9 @@ def _query(fields: str, uuid: str | None = None) -> list[list[str]]:
     return [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines() if line.strip()]
 
 
-def lock_folder() -> Path:
-    """Where the queue for this host's GPUs lies, the same for all users and all servers."""
-    return _shared(Path(tempfile.gettempdir()) / "kernelwright-gpu")
+def lock_folder(device: Gpu | None) -> Path:
+    """Where the queue for this GPU lies, or for the host's processors; the same for all users and all servers."""
+    return _shared(Path(tempfile.gettempdir()) / "kernelwright-gpu") / (device.uuid if device else "cpu")
 
 
 def _shared(folder: Path) -> Path:

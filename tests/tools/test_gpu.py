@@ -42,6 +42,24 @@ def test_devices_are_read_from_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_p
     gpu.devices.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("chosen", "seen"),
+    [("1", [1]), ("1,0", [1, 0]), ("GPU-b", [1]), ("", []), ("-1", []), ("0,7,1", [0])],
+)
+def test_devices_are_those_that_cuda_would_see(
+    chosen: str, seen: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = tmp_path / "nvidia-smi"
+    lines = "\n".join(f"echo '{i}, NVIDIA H200, 9.0, 143771, 580.65.06, GPU-{name}'" for i, name in enumerate("ab"))
+    fake.write_text(f"#!/bin/sh\n{lines}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    gpu.devices.cache_clear()
+    assert [device.index for device in gpu.devices()] == seen
+    gpu.devices.cache_clear()
+
+
 @pytest.mark.parametrize("script", ["exit 9", "echo 'No devices were found'", ""])
 def test_no_gpu_is_no_error(script: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if script:
@@ -121,7 +139,7 @@ def test_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
 
 
 def test_lock_folder_is_open_to_all_users() -> None:
-    assert gpu.lock_folder().stat().st_mode & 0o1777 == 0o1777
+    assert gpu.lock_folder(None).parent.stat().st_mode & 0o1777 == 0o1777
 
 
 def test_bandwidth_is_remembered_by_gpu(tmp_path: Path) -> None:

@@ -66,10 +66,10 @@ def measured(device: Gpu, arch: Arch, context: Context) -> dict[str, Any]:
 
 
 def _copy_now(device: Gpu, context: Context) -> dict[str, Any] | None:
-    if gpu.is_held(gpu.lock_folder() / "cuda"):
+    if gpu.is_held(gpu.lock_folder(device)):
         return None
     argv = [str(context.host_python), "-c", _COPY, device.uuid]
-    with gpu.lock(gpu.lock_folder() / "cuda"):
+    with gpu.lock(gpu.lock_folder(device)):
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=PROPERTIES_TIMEOUT_S, check=True)
             gpu.remember_bandwidth(context.cache, device, float(done.stdout))

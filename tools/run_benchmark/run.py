@@ -43,7 +43,7 @@ def run(args: BenchmarkArgs, context: Context, seed: int | None = None) -> Bench
         return _not_built(built, project, context)
     subject = _subject(args, project, built)
     built_at = time.monotonic()
-    with gpu.lock(gpu.lock_folder() / subject.device, context.progress, "GPU" if subject.gpu else "processor"):
+    with gpu.lock(gpu.lock_folder(subject.gpu), context.progress, "GPU" if subject.gpu else "processor"):
         waited = time.monotonic() - built_at
         before = gpu.state(subject.gpu.uuid) if subject.gpu else {}
         said = judge(request.build(args, context, subject, seed), context)

@@ -3,8 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <cstdint>
-#include <mutex>
 
 namespace rows {
 
@@ -95,25 +95,28 @@ struct Device {
   bool few(int64_t blocks) const { return sm_90 && 2 * blocks <= sms; }
 };
 
-// All kernels of one file are made for the same devices, so `kernel` is any of them. Asked once: it takes microseconds.
+// All kernels of one file are made for the same devices, so `kernel` is any of them. Asked once: it takes microseconds. Two
+// threads that ask at once get the same answer. (std::call_once would need a newer glibc than manylinux_2_28 has.)
 template <typename... Parameters>
 Device device_of(void (*kernel)(Parameters...)) {
   constexpr int kMost = 64;
-  static Device known[kMost];
-  static std::once_flag asked[kMost];
-  const auto ask = [kernel](int index) {
+  static std::atomic<uint64_t> known[kMost];  // bit 63: asked, 62: sm_90; from bit 40 the SMs, below it the bytes of L2
+  int index = 0;
+  const bool has_place = cudaGetDevice(&index) == cudaSuccess && index < kMost;
+  uint64_t packed = has_place ? known[index].load(std::memory_order_relaxed) : 0;
+  if (packed == 0) {
     int sms = 1, l2 = 0;
     cudaFuncAttributes attributes{};
     const bool answered = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, index) == cudaSuccess &&
                           cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, index) == cudaSuccess &&
                           cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess;
     if (!answered) cudaGetLastError();
-    return Device{sms, l2, answered && attributes.ptxVersion >= 90};
-  };
-  int index = 0;
-  if (cudaGetDevice(&index) != cudaSuccess || index >= kMost) return ask(index);
-  std::call_once(asked[index], [&] { known[index] = ask(index); });
-  return known[index];
+    const uint64_t sm_90 = answered && attributes.ptxVersion >= 90;
+    packed = uint64_t{1} << 63 | sm_90 << 62 | static_cast<uint64_t>(sms) << 40 | static_cast<uint64_t>(l2);
+    if (has_place) known[index].store(packed, std::memory_order_relaxed);
+  }
+  const auto bits = [packed](int from, int count) { return static_cast<int64_t>(packed >> from & ((uint64_t{1} << count) - 1)); };
+  return {static_cast<int>(bits(40, 22)), bits(0, 40), bits(62, 1) != 0};
 }
 
 // Launches `kernel`, which calls `wait_for_previous`, with `cluster` neighbouring blocks to a cluster.

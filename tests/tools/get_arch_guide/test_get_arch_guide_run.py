@@ -106,7 +106,7 @@ def test_the_copy_bandwidth_is_measured_where_no_benchmark_has_run_and_remembere
 
 def test_the_copy_bandwidth_is_not_measured_beside_another_job(host: Callable[..., Path], make_context: MakeContext) -> None:
     context = make_context(host_python=_that_copies(host(H200)))
-    with gpu.lock(gpu.lock_folder() / "cuda"):
+    with gpu.lock(gpu.lock_folder(H200)):
         guide = run(ArchGuideArgs(), context)
     assert guide.measured is not None
     assert guide.measured["copy_gbps"].startswith("not measured")

@@ -239,3 +239,15 @@ def test_gravest_finding_decides_and_speaks_first() -> None:
     findings.add("rejected", "clock", "lied")
     assert findings.verdict() == "rejected"
     assert findings.reasons() == ["lied", "noisy"]
+
+
+@pytest.mark.parametrize(
+    ("noise", "timed", "verdict"), [(True, True, "inconclusive"), (True, False, "rejected"), (False, True, "rejected")]
+)
+def test_a_time_alone_rejects_nothing_on_a_noisy_machine(noise: bool, timed: bool, verdict: str) -> None:
+    findings = Findings()
+    findings.add("rejected", "clock", "the clocks disagree", timed=timed)
+    if noise:
+        findings.add("inconclusive", "company", "somebody else copies")
+    findings.allow_for_noise()
+    assert findings.verdict() == verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Verdict = Literal["ok", "incorrect", "suspicious", "rejected", "invalid", "inconclusive"]
@@ -18,6 +18,8 @@ class Finding:
     verdict: Verdict
     family: str
     reason: str
+    # Whether nothing but a time speaks for it, which other work on the machine can feign.
+    timed: bool = False
 
 
 @dataclass
@@ -27,9 +29,9 @@ class Findings:
     found: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, verdict: Verdict, family: str, reason: str) -> None:
+    def add(self, verdict: Verdict, family: str, reason: str, timed: bool = False) -> None:
         """Add a finding, once."""
-        finding = Finding(verdict, family, reason)
+        finding = Finding(verdict, family, reason, timed)
         if finding not in self.found:
             self.found.append(finding)
 
@@ -37,6 +39,11 @@ class Findings:
         """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def allow_for_noise(self) -> None:
+        """Where the machine was found not to be quiet, what only a time speaks for is inconclusive."""
+        if self.count("inconclusive"):
+            self.found = [replace(f, verdict="inconclusive") if f.timed else f for f in self.found]
 
     def count(self, *verdicts: Verdict) -> int:
         """How many findings call for one of these verdicts."""

@@ -57,6 +57,7 @@ def check_shares(trial: Trial, row: Row, call_s: float) -> None:
                 "clock",
                 f"At {row.config} the GPU works {busy_us:.1f} us for one call by the profiler, "
                 f"the clock says {call_s * 1e6:.1f} us.",
+                timed=True,
             )
 
 

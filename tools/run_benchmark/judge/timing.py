@@ -285,6 +285,7 @@ class Timing:
                     "clock",
                     f"At {config} the device's events say {_median(samples.events) * 1e6:.2f} us, "
                     f"the judge's clock {seconds * 1e6:.2f} us.",
+                    timed=True,
                 )
         floor = self.floor_s()
         if seconds < 0.95 * floor:

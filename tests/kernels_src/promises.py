@@ -72,31 +72,44 @@ def compiles_over_shapes(project: Path) -> None:
     assert counter.frame_count == 2, f"compiled {counter.frame_count} times"
 
 
-def takes_the_place_of_layers(project: Path) -> None:
-    """`kernelize` puts the project's RMSNorm into a tiny Llama, and GemmaRMSNorm where the factor is 1 + weight."""
+def takes_the_place_of_layers(rmsnorm: Path, rope: Path) -> None:
+    """`kernelize` puts the layers of both into a tiny Llama and a Qwen3, whose queries and keys are normalised too, and
+    GemmaRMSNorm where the factor is 1 + weight: the outputs agree, and torch.compile still takes the models whole.
+    """
     from kernels import LocalLayerRepository, Mode, kernelize, use_kernel_mapping
     from torch import nn
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+    from transformers.models.llama import modeling_llama
+    from transformers.models.qwen3 import modeling_qwen3
     from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5RMSNorm
 
     torch.manual_seed(7)
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    llama = LlamaForCausalLM(LlamaConfig(vocab_size=128, num_key_value_heads=2, **sizes)).eval()
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 128}
+    llama = LlamaForCausalLM(LlamaConfig(num_key_value_heads=2, **sizes)).eval()
+    qwen = Qwen3ForCausalLM(Qwen3Config(num_key_value_heads=2, head_dim=32, **sizes)).eval()
     zero_centred = nn.Sequential(Qwen3_5RMSNorm(64))
-    for name, parameter in [*llama.named_parameters(), *zero_centred.named_parameters()]:
+    models: tuple[nn.Module, ...] = (llama, qwen, zero_centred)
+    for name, parameter in (named for model in models for named in model.named_parameters()):
         if "norm" in name or name == "0.weight":
             nn.init.normal_(parameter, 1.0, 0.3)
     tokens, hidden = torch.arange(32)[None], torch.randn(4, 64)
-    layers = {"RMSNorm": "RMSNorm", "RMSNormZeroCentered": "GemmaRMSNorm"}
+    layers = {
+        "RMSNorm": (rmsnorm, "RMSNorm"),
+        "RMSNormZeroCentered": (rmsnorm, "GemmaRMSNorm"),
+        "rotary_pos_emb": (rope, "RotaryPosEmb"),
+    }
     mapping = {
-        theirs: {"cpu": LocalLayerRepository(project, layer_name=ours), "cuda": LocalLayerRepository(project, layer_name=ours)}
-        for theirs, ours in layers.items()
+        theirs: {device: LocalLayerRepository(project, layer_name=ours) for device in ("cpu", "cuda")}
+        for theirs, (project, ours) in layers.items()
     }
     with torch.no_grad(), use_kernel_mapping(mapping, inherit_mapping=False):
-        expected = llama(tokens).logits, zero_centred(hidden)
-        for model in (llama, zero_centred):
+        expected = llama(tokens).logits, qwen(tokens).logits, zero_centred(hidden)
+        for model in models:
             kernelize(model, mode=Mode.INFERENCE | Mode.TORCH_COMPILE, device="cpu")
-        torch.testing.assert_close((llama(tokens).logits, zero_centred(hidden)), expected)
-    norms = [m for m in (*llama.modules(), *zero_centred.modules()) if type(m).__name__.endswith("RMSNorm")]
-    assert len(norms) == 6
-    assert {m.forward.__func__.__module__.split(".")[-1] for m in norms} == {"layers"}
+        torch.testing.assert_close((llama(tokens).logits, qwen(tokens).logits, zero_centred(hidden)), expected)
+        whole = torch.compile(qwen, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(whole(tokens).logits, expected[1])
+    norms = [m for model in models for m in model.modules() if type(m).__name__.endswith("RMSNorm")]
+    assert len(norms) == 5 + 9 + 1
+    functions = [modeling_llama.apply_rotary_pos_emb, modeling_qwen3.apply_rotary_pos_emb]
+    assert {m.forward.__func__.__module__.split(".")[-1] for m in (*norms, *functions)} == {"layers"}

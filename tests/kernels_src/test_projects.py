@@ -43,7 +43,7 @@ def test_wrong_arguments_are_refused_by_name(scaffolded: Scaffolded, tmp_path: P
 
 def test_takes_the_place_of_layers(scaffolded: Scaffolded, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    children.run(promises.takes_the_place_of_layers, scaffolded("rmsnorm"), folder=tmp_path)
+    children.run(promises.takes_the_place_of_layers, scaffolded("rmsnorm"), scaffolded("rope"), folder=tmp_path)
 
 
 @every_op

@@ -75,6 +75,8 @@ def _arguments(project: Path, options: argparse.Namespace) -> BenchmarkArgs:
     shapes, dtypes, baselines = json.loads(answer.stdout.splitlines()[-1])
     if options.quick:
         shapes, dtypes = [shapes[i] for i in sorted({0, len(shapes) // 2, len(shapes) - 1})], dtypes[:1]
+    if options.dtypes:
+        dtypes = options.dtypes.split(",")
     return BenchmarkArgs(
         project=str(project),
         backend=options.backend,
@@ -116,6 +118,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ops", default=",".join(catalogue.ops()), help="comma-separated; default all")
     parser.add_argument("--quick", action="store_true", help="three shapes, one dtype")
+    parser.add_argument("--dtypes", help="comma-separated; default those of each problem.py")
     parser.add_argument("--backend", default="auto", choices=["auto", "cuda", "cpu"])
     parser.add_argument("--baselines", help="comma-separated; default eager, compile and those of each problem.py")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the Python that has torch")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from kernelwright_judge.machine import Cpu, Track
 from kernelwright_judge.values import tensors
-from kernelwright_judge.witness import Look, Ranges, Witness, telling
+from kernelwright_judge.witness import Look, Ranges, Room, Witness, telling
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float64, torch.int32, torch.int64]
 Sets = list[tuple[torch.Tensor, ...]]
@@ -32,7 +32,7 @@ def replay(witness: Witness, into: Sets, sets: Sets, leave_out: int = -1) -> Non
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_witness_sees_a_call_left_out_of_one_replay_among_many(dtype: torch.dtype) -> None:
     sets, into = sets_of(dtype), sets_of(dtype)
-    witness = Witness(into, Ranges(tensors(sets)))
+    witness = Witness(into, Ranges(tensors(sets)), Room(sum(map(len, into)), "cpu"))
     witness.aim()
     for left_out in (-1, -1, 3, -1):
         replay(witness, into, sets, left_out)
@@ -44,7 +44,7 @@ def test_witness_sees_a_call_left_out_of_one_replay_among_many(dtype: torch.dtyp
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_honest_replays_leave_nothing_and_results_are_whole(dtype: torch.dtype) -> None:
     sets, into = sets_of(dtype), sets_of(dtype)
-    witness = Witness(into, Ranges(tensors(sets)))
+    witness = Witness(into, Ranges(tensors(sets)), Room(sum(map(len, into)), "cpu"))
     for _ in range(3):
         witness.aim()
         assert witness.aimed
@@ -119,3 +119,15 @@ def test_look_keeps_nothing_alive() -> None:
     del results
     look.poke([(torch.zeros(5),) for _ in range(3)])
     assert address not in look.poked
+
+
+@pytest.mark.parametrize("results", [1, 7, 600])
+def test_the_notes_of_a_witness_lie_in_the_room_made_for_them(results: int) -> None:
+    into = [[torch.randn(100).to(dtype) for dtype in (torch.float32, torch.float16, torch.float64)] for _ in range(results)]
+    room = Room(3 * results, "cpu")
+    within = Ranges([room.memory])
+    for places in Witness(into, Ranges(()), room).places:
+        for notes in (places.where, places.values, places.pattern, places.same, places.left):
+            assert within.hold(notes.data_ptr())
+            assert within.hold(notes.data_ptr() + notes.numel() * notes.element_size() - 1)
+    assert room.taken <= room.memory.numel()

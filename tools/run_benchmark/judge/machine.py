@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .values import tensors
-from .witness import Look, Ranges, Witness, draw
+from .witness import Look, Ranges, Room, Witness, draw
 
 # Taken before any of the agent's code is imported: a package that replaces them later replaces them for itself.
 _synchronize = torch.cuda.synchronize
@@ -149,8 +149,9 @@ class Cuda:
         track.arguments = Ranges(tensors(sets))
         with self.apart():
             for args in sets[:3]:
-                track.call(*args)
+                track.returned = [track.call(*args)]
         _synchronize()
+        room = Room(len(sets) * sum(map(len, track.results())), "cuda")
         counter = torch.zeros((), dtype=torch.int64, device="cuda")
         graph = _Graph()
         track.returned = [None] * len(sets)
@@ -158,7 +159,7 @@ class Cuda:
             with _capture(graph):
                 call_all(track, sets)
                 counter.add_(1)
-                witness = Witness(track.results(), track.arguments)
+                witness = Witness(track.results(), track.arguments, room)
                 witness.step()
         except Exception as error:
             _synchronize()

@@ -36,7 +36,7 @@ class Effort:
 
 
 CPU = Effort(target_s=0.03, samples=7, budget_s=1.5, pass_s=0.004, most_sets=128, most_bytes=512 << 20)
-CUDA = Effort(target_s=0.006, samples=11, budget_s=2.0, pass_s=0.001, most_sets=800, most_bytes=9 << 30)
+CUDA = Effort(target_s=0.006, samples=11, budget_s=2.0, pass_s=0.002, most_sets=800, most_bytes=9 << 30)
 # A baseline whose interval is so narrow after a few samples gets no more: an eager one takes ten times as long as a kernel.
 TIGHT, TIGHT_SAMPLES = 0.005, 5
 # Without knowing the machine yet: bytes per second that a first guess of a call's time starts from.

@@ -75,21 +75,42 @@ def _dense(t: torch.Tensor) -> bool:
     return t.permute(sorted(range(t.dim()), key=t.stride, reverse=True)).is_contiguous()
 
 
+class Room:
+    """Memory for what a witness notes, of before the capture: the memory pool of a graph gives out again what calls in it have
+    freed, and every replay of these calls would write over the notes."""
+
+    # A place takes an index, two numbers and two truth values; what is taken begins at a multiple of 16 bytes.
+    PLACE, ALIGN = 8 + 2 * 8 + 2, 16
+
+    def __init__(self, results: int, device: str) -> None:
+        """For as many places as a witness of so many results has at most."""
+        self.results = results
+        most = EACH * results + len(PATTERNS) * (FEWEST + results)
+        self.memory = torch.zeros(self.PLACE * most + 5 * len(PATTERNS) * self.ALIGN, dtype=torch.uint8, device=device)
+        self.taken = 0
+
+    def take(self, count: int, dtype: torch.dtype) -> torch.Tensor:
+        """Room for so many."""
+        start = -(-self.taken // self.ALIGN) * self.ALIGN
+        self.taken = start + count * torch.empty((), dtype=dtype).element_size()
+        return self.memory[start : self.taken].view(dtype)
+
+
 class Places:
     """Places in tensors of one width that are looked at and overwritten by the same few kernels, `each` of them in each tensor.
 
     `step` is what a graph does at the end of every replay; the rest happens between two batches.
     """
 
-    def __init__(self, width: int, within: Sequence[torch.Tensor], each: int) -> None:
-        self.width, device = width, within[0].device
+    def __init__(self, width: int, within: Sequence[torch.Tensor], each: int, room: Room) -> None:
+        self.width = width
         self.memory, firsts = around(within)
         self.firsts = [first for first in firsts for _ in range(each)]
         self.sizes = [t.numel() for t in within for _ in range(each)]
         count = len(self.firsts)
-        self.where = torch.empty(count, dtype=torch.int64, device=device)
-        self.values, self.pattern = (torch.empty(count, dtype=INTEGERS[width], device=device) for _ in range(2))
-        self.same, self.left = (torch.empty(count, dtype=torch.bool, device=device) for _ in range(2))
+        self.where = room.take(count, torch.int64)
+        self.values, self.pattern = (room.take(count, INTEGERS[width]) for _ in range(2))
+        self.same, self.left = (room.take(count, torch.bool) for _ in range(2))
         self.bounds: tuple[torch.Tensor, ...] = ()
 
     def step(self) -> None:
@@ -121,13 +142,17 @@ class Places:
 
 
 class Witness:
-    """Looks at every replay of a graph. Made while the graph is captured, after the calls; `aim` comes before any replay."""
+    """Looks at every replay of a graph. Made while the graph is captured, after the calls; `aim` comes before any replay.
 
-    def __init__(self, returned: Sequence[Result], arguments: Ranges) -> None:
+    `room` is for as many results as were expected; where there are more, the last ones are not looked at.
+    """
+
+    def __init__(self, returned: Sequence[Result], arguments: Ranges, room: Room) -> None:
         found: dict[int, list[torch.Tensor]] = {}
-        for t in (t for result in telling(returned, arguments) for t in result):
+        telling_most = itertools.islice((t for result in telling(returned, arguments) for t in result), room.results)
+        for t in telling_most:
             found.setdefault(t.element_size(), []).append(t)
-        self.places = [Places(width, within, max(EACH, -(-FEWEST // len(within)))) for width, within in found.items()]
+        self.places = [Places(width, within, max(EACH, -(-FEWEST // len(within))), room) for width, within in found.items()]
         self.generator: torch.Generator | None = None
         # Whether new places were drawn since the last replay, and whether the pattern lies in the results.
         self.aimed = self.open = False

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,9 @@ def _measure(op: str, options: argparse.Namespace, work: Path) -> Measured:
 
 def _arguments(project: Path, options: argparse.Namespace) -> BenchmarkArgs:
     command = [str(options.python), "-c", _ASK, options.backend]
-    answer = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True)
+    # What only a PYTHONPATH leads to is not there for the sandboxed children either.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    answer = subprocess.run(command, cwd=project, env=env, check=True, capture_output=True, text=True)
     shapes, dtypes, baselines = json.loads(answer.stdout.splitlines()[-1])
     if options.quick:
         shapes, dtypes = [shapes[i] for i in sorted({0, len(shapes) // 2, len(shapes) - 1})], dtypes[:1]

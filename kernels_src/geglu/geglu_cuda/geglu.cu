@@ -2,7 +2,7 @@
 //   gelu(g) = g / 2 * (1 + erf(g / sqrt(2))), or with tanh(sqrt(2 / pi) * (g + 0.044715 g^3)) in the place of erf
 //
 // Bytes moved: x is read once, out written once, 3 * rows * n * sizeof(T) for n elements of out a row.
-// Limit: DRAM bandwidth, as long as the error function is a short one: CUDA's erff took a third more time on an H200.
+// Limit: DRAM bandwidth, as long as the error function is a short one: CUDA's erff made it compute-bound on an H200.
 // Rule: `rows::pieces_of` cuts each row into blocks of at most 256 threads with one 16-byte vector of each half in flight.
 // One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
 

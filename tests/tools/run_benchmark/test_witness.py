@@ -111,6 +111,14 @@ def test_look_passes_results_that_are_written_again_and_constants() -> None:
     assert torch.equal(constant, before)
 
 
+def test_look_passes_a_short_result_where_a_long_one_lay() -> None:
+    lying = torch.randn(1 << 20)
+    look = Look(1, Ranges(()))
+    look.remember([(lying,)])
+    look.poke([(lying,)])
+    assert look.left([(lying[:1],)]) == 0
+
+
 def test_look_keeps_nothing_alive() -> None:
     results = [(torch.randn(1000),) for _ in range(3)]
     look = Look(3, Ranges(()))

@@ -230,6 +230,9 @@ class Look:
             found.setdefault(t.element_size(), []).extend(p for p in self.poked[t.data_ptr()] if p < end)
         total = 0
         for width, places in found.items():
+            # A result may be too short to reach any place of the one that lay there before.
+            if not places:
+                continue
             whole, where = _at(places, width, device)
             total += int((whole[where] == self.pattern[width]).sum())
         return total

@@ -222,9 +222,9 @@ cudaError_t launch(Arguments<T> a, cudaStream_t stream) {
 
 }  // namespace
 
-// `x` and `update` have rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16), of which `per_sample` share a row of
-// `gate`, `scale` and `shift`: the four numbers of each `..._rows` make a `rows::Layout`. `out` is contiguous. Without `update`
-// and `gate`, which are then null, x stays as it is. Returns null, or what CUDA says went wrong.
+// `x` and `update` have rows of `n` elements of `dtype` (0 float32, 1 float16, 2 bfloat16), of which `per_sample` share a row
+// of `gate`, `scale` and `shift`: the four numbers of each `..._rows` make a `rows::Layout`. `out` is contiguous. Without
+// `update` and `gate`, which are then null, x stays as it is. Returns null, or what CUDA says went wrong.
 const char* adaln_launch(void* out, void* x, const void* update, const void* gate, const void* scale, const void* shift,
                          const int64_t* x_rows, const int64_t* update_rows, const int64_t* gate_rows, const int64_t* scale_rows,
                          const int64_t* shift_rows, int64_t n, int64_t per_sample, float eps, bool rms, int dtype,

@@ -4,10 +4,10 @@
 // and a row that is ignored is not read.
 // Limit: DRAM bandwidth. An exponential an element is about half of what the hardware makes while two bytes arrive.
 // Rule: a thread has four vectors in flight, and as soon as one is here asks for the next: 64 KB an SM of two blocks. It keeps
-// the largest logit so far and the sum of exponentials below it, which is rescaled where a vector holds a larger one. A row gets
-// as many threads as hold it, at most 512, which then go over it in turns of 32 KB; rows of less than 128 threads share a block.
-// Where that makes less than eight blocks an SM, a cluster of up to eight blocks shares a row, as long as each has a turn of its
-// own. What the threads found is merged at the end, maxima first, then sums: lanes, warps, blocks.
+// the largest logit so far and the sum of exponentials below it, which is rescaled where a vector holds a larger one. A row
+// gets as many threads as hold it, at most 512, which then go over it in turns of 32 KB; rows of less than 128 threads share a
+// block. Where that makes less than eight blocks an SM, a cluster of up to eight blocks shares a row, as long as each has a
+// turn of its own. What the threads found is merged at the end, maxima first, then sums: lanes, warps, blocks.
 // A row may start and end anywhere: what lies outside its aligned vectors, up to 14 elements, is read one by one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
@@ -199,8 +199,9 @@ const char* cross_entropy_launch(float* losses, float* mean, const void* logits,
     });
   }
   if (error == cudaSuccess && mean != nullptr) {
-    error = rows::start(mean_of_counted, rows::device_of(mean_of_counted), dim3(1), dim3(1024), 1, on, mean, losses, layout.rows,
-                        target, places, ignore_index);
+    const rows::Device device = rows::device_of(mean_of_counted);
+    error = rows::start(mean_of_counted, device, dim3(1), dim3(1024), 1, on, mean, losses, layout.rows, target, places,
+                        ignore_index);
   }
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }

@@ -39,7 +39,8 @@ __device__ __forceinline__ float gelu(float gate) {
 // `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
 template <typename T, int kLanes, bool kTanh>
 __global__ void __launch_bounds__(rows::kThreadsOfPiece, rows::kPiecesPerSm)
-    geglu_kernel(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n, bool gate_first, int64_t piece, bool streaming) {
+    geglu_kernel(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n, bool gate_first, int64_t piece,
+                 bool streaming) {
   const int64_t row = rows::row_of_piece();
   if (row >= layout.rows) return;
   const T* x_row = x + layout.start(row);

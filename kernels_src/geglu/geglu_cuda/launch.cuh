@@ -19,16 +19,16 @@ constexpr int kThreadsPerSm = 1536;
 
 // ---- the kernels before and after, from compute capability 9.0 on -----------------------------------------------------
 
-// To be called by every thread before it touches memory: a kernel that `start` launches may begin while the one before it in the
-// stream still ends, and what that one writes is there only now.
+// To be called by every thread before it touches memory: a kernel that `start` launches may begin while the one before it in
+// the stream still ends, and what that one writes is there only now.
 __device__ __forceinline__ void wait_for_previous() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
-// From here on the next kernel's blocks may take the place of those that have ended. They wait for the rest of this kernel; what
-// is saved is the time from its end to their start.
+// From here on the next kernel's blocks may take the place of those that have ended. They wait for the rest of this kernel;
+// what is saved is the time from its end to their start.
 __device__ __forceinline__ void let_next_start() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
@@ -87,8 +87,8 @@ struct Device {
   int64_t l2_bytes;
   bool sm_90;  // its machine code was made for compute capability 9.0 or newer: clusters, and kernels that start early
 
-  // Whether a kernel that moves so many bytes stores its results as streaming. What L2 cannot keep for the next kernel only takes
-  // the place of what is read: 5 % of the time on an H200.
+  // Whether a kernel that moves so many bytes stores its results as streaming. What L2 cannot keep for the next kernel only
+  // takes the place of what is read: 5 % of the time on an H200.
   bool streams(int64_t bytes) const { return bytes > l2_bytes; }
 
   // Whether a cluster of blocks should share a row, because so many blocks would leave SMs idle.
@@ -115,8 +115,8 @@ Device device_of(void (*kernel)(Parameters...)) {
     packed = uint64_t{1} << 63 | sm_90 << 62 | static_cast<uint64_t>(sms) << 40 | static_cast<uint64_t>(l2);
     if (has_place) known[index].store(packed, std::memory_order_relaxed);
   }
-  const auto bits = [packed](int from, int count) { return static_cast<int64_t>(packed >> from & ((uint64_t{1} << count) - 1)); };
-  return {static_cast<int>(bits(40, 22)), bits(0, 40), bits(62, 1) != 0};
+  constexpr uint64_t kSms = (1 << 22) - 1, kBytes = (uint64_t{1} << 40) - 1;
+  return {static_cast<int>(packed >> 40 & kSms), static_cast<int64_t>(packed & kBytes), (packed >> 62 & 1) != 0};
 }
 
 // Launches `kernel`, which calls `wait_for_previous`, with `cluster` neighbouring blocks to a cluster.
@@ -146,11 +146,12 @@ cudaError_t launch(void (*kernel)(Parameters...), const Device& device, const Sh
                    Arguments... arguments) {
   const int64_t blocks = (rows + shape.rows_per_block - 1) / shape.rows_per_block * shape.blocks;
   if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
-  return start(kernel, device, dim3(static_cast<unsigned>(blocks)), dim3(shape.threads, shape.rows_per_block), shape.blocks, stream, arguments...);
+  const dim3 grid(static_cast<unsigned>(blocks)), threads(shape.threads, shape.rows_per_block);
+  return start(kernel, device, grid, threads, shape.blocks, stream, arguments...);
 }
 
-// For kernels that need nothing of the rest of the row: each row is cut into `pieces` of `vectors` vectors, a block each with one
-// vector a thread. They lie along x of the grid, rows along y and z, so that a block does not have to divide to find its own.
+// For kernels that need nothing of the rest of the row: each row is cut into `pieces` of `vectors` vectors, a block each with
+// one vector a thread. They lie along x of the grid, rows along y and z, so that a block need not divide to find its own.
 constexpr int kThreadsOfPiece = 256;
 
 struct Pieces {

@@ -5,8 +5,8 @@
 // Limit: DRAM bandwidth; four floating-point operations an element are free.
 // Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
 // then warps through shared memory, then blocks of a cluster.
-// Read twice, the second time from cache: what a block cannot keep of a longer row, and rows that are no multiple of 16 bytes or
-// start elsewhere than at one.
+// Read twice, the second time from cache: what a block cannot keep of a longer row, and rows that are no multiple of 16 bytes
+// or start elsewhere than at one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
 #include "launch.cuh"
@@ -159,7 +159,8 @@ cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, in
   const rows::Shape shape = rows::shape_for(vectors, aligned && device.few(layout.rows));
   const bool streaming = device.streams(2 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
   const auto run = [&](auto kernel, auto length, auto... more) {
-    return rows::launch(kernel, device, shape, layout.rows, stream, out, x, weight, layout, length, eps, weight_offset, more...);
+    return rows::launch(kernel, device, shape, layout.rows, stream, out, x, weight, layout, length, eps, weight_offset,
+                        more...);
   };
   if (!aligned) return run(rmsnorm_by_element<T>, n);
   const int length = static_cast<int>(n);

@@ -214,7 +214,8 @@ cudaError_t launch(Job<T, C> job, cudaStream_t stream) {
   const dim3 block(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
   const rows::Device device = rows::device_of(rope_kernel<T, C, kLanes, kInterleaved>);
   job.streaming = device.streams(2 * job.batch * job.seq * job.heads * job.dim * static_cast<int64_t>(sizeof(T)));
-  return rows::start(rope_kernel<T, C, kLanes, kInterleaved>, device, dim3(static_cast<unsigned>(blocks)), block, 1, stream, job);
+  const dim3 grid(static_cast<unsigned>(blocks));
+  return rows::start(rope_kernel<T, C, kLanes, kInterleaved>, device, grid, block, 1, stream, job);
 }
 
 template <typename T>

@@ -50,7 +50,8 @@ cudaError_t launch(T* out, const T* gate, const T* up, Layout gate_rows, Layout 
     const rows::Pieces cut = rows::pieces_of((n + lanes - 1) / lanes);
     const rows::Device device = rows::device_of(kernel);
     const bool streaming = device.streams(3 * gate_rows.rows * n * static_cast<int64_t>(sizeof(T)));
-    return rows::launch_pieces(kernel, device, cut, gate_rows.rows, stream, out, gate, up, gate_rows, up_rows, n, cut.vectors, streaming);
+    return rows::launch_pieces(kernel, device, cut, gate_rows.rows, stream, out, gate, up, gate_rows, up_rows, n, cut.vectors,
+                               streaming);
   };
   return aligned ? run(swiglu_kernel<T, kLanes>, kLanes) : run(swiglu_kernel<T, 1>, 1);
 }

@@ -158,7 +158,7 @@ async def measure_ours(folder: Path, repeats: int) -> dict[str, float]:
         await build("softmax", "cpu")
         running_all = await build("rmsnorm", "all")
     return {
-        "first_cuda": first_cuda,
+        "first_cuda_fresh_server": first_cuda,
         "first_cuda_and_cpu_fresh_server": first_all,
         "first_cuda_and_cpu_running_server": running_all,
         "another_project_cuda": another,

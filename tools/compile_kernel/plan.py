@@ -182,7 +182,9 @@ class _Shared:
             places += [home / "include", home / "include" / "cccl"] if home else []
             places += [*dependencies.cuda_libraries(toolchain), generated / "libraries"]
         host = ("-fPIC", "-fno-gnu-unique", "-fvisibility=hidden", *_nameless(places))
-        cuda = ("-O3", f"-std={standard}", "-DENABLE_FP8", "--expt-relaxed-constexpr", "-Xcompiler=" + ",".join(host))
+        # As torch's own CMake files pass them (Caffe2/public/cuda.cmake), which kernel-builder includes.
+        experimental = ("--expt-relaxed-constexpr", "--expt-extended-lambda")
+        cuda = ("-O3", f"-std={standard}", "-DENABLE_FP8", *experimental, "-Xcompiler=" + ",".join(host))
         depends = dict.fromkeys(d for c in project.build.components if c.backend == target.backend for d in c.depends)
         for name in depends:
             places[:0] = dependencies.find(name, toolchain).include

@@ -235,6 +235,20 @@ src = ["./scale_cpu/scale.cpp"]
     assert result.status == "ok", result.diagnostics
 
 
+@pytest.mark.usefixtures("import_later")
+def test_cuda_code_may_have_lambdas_for_the_device(tmp_path: Path, compile_here: Compile) -> None:
+    # torch's CMake files allow them, and so kernel-builder does.
+    cuda = FILES["scale_cuda/scale.cu"]
+    changed = cuda.replace(
+        "out[i] = in[i] * factor;",
+        "const auto times = [=] __device__(float v) { return v * factor; };\n    out[i] = times(in[i]);",
+    )
+    assert changed != cuda
+    project = compile_project_files.write(tmp_path / "scale", {"scale_cuda/scale.cu": changed})
+    result = compile_here(project, backend="cuda", archs=["h100"])
+    assert result.status == "ok", result.diagnostics
+
+
 def test_a_source_of_two_tables_is_compiled_for_the_gpus_of_both(tmp_path: Path) -> None:
     table = """
 [kernel.scale_{name}]

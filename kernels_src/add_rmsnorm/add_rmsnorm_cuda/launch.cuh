@@ -113,7 +113,7 @@ Device device_of(void (*kernel)(Parameters...)) {
     if (!answered) cudaGetLastError();
     const uint64_t sm_90 = answered && attributes.ptxVersion >= 90;
     packed = uint64_t{1} << 63 | sm_90 << 62 | static_cast<uint64_t>(sms) << 40 | static_cast<uint64_t>(l2);
-    if (has_place) known[index].store(packed, std::memory_order_relaxed);
+    if (answered && has_place) known[index].store(packed, std::memory_order_relaxed);
   }
   constexpr uint64_t kSms = (1 << 22) - 1, kBytes = (uint64_t{1} << 40) - 1;
   return {static_cast<int>(packed >> 40 & kSms), static_cast<int64_t>(packed & kBytes), (packed >> 62 & 1) != 0};

@@ -47,8 +47,9 @@ def devices() -> tuple[Gpu, ...]:
 
 
 def _visible(found: list[Gpu], chosen: str | None) -> tuple[Gpu, ...]:
-    """As CUDA reads it: numbers or beginnings of UUIDs, up to the first that names no GPU."""
-    if chosen is None:
+    """As CUDA reads it: numbers or beginnings of UUIDs, up to the first that names no GPU. Names of MIG slices do not tell
+    whose they are, and leave all."""
+    if chosen is None or chosen.startswith("MIG-"):
         return tuple(found)
     visible: list[Gpu] = []
     for name in map(str.strip, chosen.split(",")):

@@ -44,7 +44,7 @@ def test_devices_are_read_from_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 @pytest.mark.parametrize(
     ("chosen", "seen"),
-    [("1", [1]), ("1,0", [1, 0]), ("GPU-b", [1]), ("", []), ("-1", []), ("0,7,1", [0])],
+    [("1", [1]), ("1,0", [1, 0]), ("GPU-b", [1]), ("", []), ("-1", []), ("0,7,1", [0]), ("MIG-5c8ee3e3", [0, 1])],
 )
 def test_devices_are_those_that_cuda_would_see(
     chosen: str, seen: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

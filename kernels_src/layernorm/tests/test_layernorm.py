@@ -34,8 +34,8 @@ def test_agrees_with_the_reference(kernel, device, dtype, shape):
 
 def test_keeps_its_digits_where_the_mean_is_large(kernel, device):
     x = torch.randn(4, 4096, device=device) + 1000
-    # The mean itself is known to the spacing of floats at 1000; squares of such numbers would leave no digit of the variance.
-    torch.testing.assert_close(kernel.layernorm(x), reference(x.double()).float(), atol=4e-4, rtol=1e-4)
+    # A mean in one float is known to its spacing at 1000 only, and squares of such numbers leave no digit of the variance.
+    torch.testing.assert_close(kernel.layernorm(x), reference(x.double()).float())
 
 
 @pytest.mark.parametrize("n", [1000, 4096, 16384])

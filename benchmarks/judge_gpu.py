@@ -1,9 +1,12 @@
 """Whether run_benchmark's numbers can be trusted, measured on a GPU: one command, a short table last, everything as JSON.
 
-    python benchmarks/judge_gpu.py --out benchmarks/results/judge.json [--parts repeat,compare,full,pair,suite]
+    python benchmarks/judge_gpu.py --out benchmarks/results/judge.json [--parts repeat,compare,…] [--root FOLDER]
 
 repeat   rmsnorm in five separate jobs: how far the medians are apart (to be within 1 %)
-compare  the same kernel by triton's do_bench with a cleared L2 and by ncu's gpu__time_duration (to be within 3 % over 20 us)
+compare  the same kernel by other clocks (to be within 3 % over 20 us): ncu's gpu__time_duration of calls one after the other
+         and with caches flushed; triton's do_bench, and its like with a cache cleared by reading and launches hidden
+witness  what the judge's graph takes beside the calls
+places   how much of a figure the place in memory decides, how much the capture, how much one sample
 full     eight shapes, two dtypes, three baselines in one job: seconds of each phase, verdict (to be under 60 s)
 pair     two jobs started at once: their numbers against those of a lone one
 suite    the cheating and the honest kernels that need a GPU (pytest -m gpu)
@@ -13,13 +16,14 @@ kernelwright, torch for CUDA, triton and pytest, and with nvcc and g++ on the PA
 looked for, and a host that forbids its counters says so in the table. As root inside a container the second tier of the
 sandbox is used where user namespaces are forbidden; each job's method names the tier. Nothing is downloaded. Every part
 is written to --out as soon as it is done, so a run that is cut short keeps what it has; progress goes to standard
-error. Where time is short, run the parts one by one, `full` first: it shows the most at once. Exit status 1 means that
-a part failed to run, not that a number is bad.
+error. Where time is short, run the parts one by one, `full` first: it shows the most at once; with the same --root they
+share one project and what was compiled. Exit status 1 means that a part failed to run, not that a number is bad.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import json
@@ -29,47 +33,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kernelwright.tools.compile_kernel.build import compile_project
 from kernelwright.tools.run_benchmark.contract import TOOL as BENCHMARK
 from kernelwright.tools.run_benchmark.contract import BenchmarkArgs
 from kernelwright.tools.scaffold_kernel.contract import TOOL as SCAFFOLD
 from kernelwright.tools.scaffold_kernel.contract import ScaffoldArgs
 from kernelwright.tools.tool import Context
 
-PARTS = ("repeat", "compare", "full", "pair", "suite")
+PARTS = ("repeat", "compare", "witness", "places", "full", "pair", "suite")
 SHAPES = [[128, 4096], [1024, 4096], [8192, 4096], [32768, 4096]]
 EIGHT = [[128, 4096], [512, 4096], [1024, 4096], [2048, 4096], [4096, 4096], [8192, 4096], [8192, 2048], [4096, 8192]]
 JOBS = 5
 
-# Runs under the user's Python beside the built package: argv is the package's folder and the shapes as JSON.
-OTHERS = r"""
-import importlib.util, json, sys, torch
-folder, shapes, how = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
-spec = importlib.util.spec_from_file_location("under_test", folder + "/__init__.py", submodule_search_locations=[folder])
-package = importlib.util.module_from_spec(spec)
-sys.modules["under_test"] = package
-spec.loader.exec_module(package)
-found = {}
-for shape in shapes:
-    x = torch.randn(*shape, device="cuda").to(torch.bfloat16)
-    w = torch.randn(shape[-1], device="cuda").to(torch.bfloat16)
-    for _ in range(3):
-        package.rmsnorm(x, w)
-    torch.cuda.synchronize()
-    if how == "do_bench":
-        from triton.testing import do_bench
-        ms = do_bench(lambda: package.rmsnorm(x, w), warmup=50, rep=300, return_mode="median")
-        found["x".join(map(str, shape))] = 1e3 * ms
-    else:
-        torch.cuda.profiler.start()
-        for _ in range(7):
-            package.rmsnorm(x, w)
-        torch.cuda.synchronize()
-        torch.cuda.profiler.stop()
-print(json.dumps(found))
-"""
+CLOCKS = Path(__file__).parent / "judge_clocks.py"
+NCU_FLAGS = "--profile-from-start off --clock-control none --csv --print-units base --metrics gpu__time_duration.sum"
 
 
 def context(root: Path, job: str, project: Path) -> Context:
@@ -128,48 +109,96 @@ def repeat(root: Path, project: Path) -> dict[str, Any]:
 
 
 def compare(root: Path, project: Path) -> dict[str, Any]:
-    """The same kernel by do_bench and by ncu, microseconds by shape; a tool that is missing or denied says so."""
-    done = job(root, "compare", project, shapes=SHAPES, dtypes=["bfloat16"], baselines=[])
-    package = max((project / "build").glob("torch*cu*"), key=lambda p: p.stat().st_mtime)
-    script = root / "others.py"
-    script.write_text(OTHERS)
-    argv = [sys.executable, str(script), str(package), json.dumps(SHAPES)]
-    found: dict[str, Any] = {"judge": us(done), "verdict": done["verdict"]}
-    bench = subprocess.run([*argv, "do_bench"], capture_output=True, text=True, timeout=300)
-    found["do_bench"] = json.loads(bench.stdout.splitlines()[-1]) if bench.returncode == 0 else bench.stderr[-400:]
-    found["ncu"] = by_ncu([*argv, "ncu"])
+    """The same kernel by other clocks, microseconds by shape; a tool that is missing or denied says so."""
+    found: dict[str, Any] = {"sm_mhz": {}, "seconds": {}}
+
+    def noted(name: str, measure: Callable[[], Any]) -> Any:
+        started = time.monotonic()
+        with sm_clock(found["sm_mhz"], name):
+            value = measure()
+        found["seconds"][name] = round(time.monotonic() - started, 1)
+        return value
+
+    done = noted("judge", lambda: job(root, "compare", project, shapes=SHAPES, dtypes=["bfloat16"], baselines=[]))
+    found |= {"verdict": done["verdict"], "judge": us(done)}
+    by_events = noted("do_bench", lambda: by_other_clock(project, "events"))
+    if isinstance(by_events, str):
+        found["do_bench"] = by_events
+    else:
+        hows = next(iter(by_events.values()))
+        found |= {how: {shape: row[how] for shape, row in by_events.items()} for how in hows}
+    found["ncu steady"] = noted("ncu steady", lambda: by_ncu(project, "none"))
+    found["ncu flushed"] = noted("ncu flushed", lambda: by_ncu(project, "all"))
     return found
 
 
-def by_ncu(argv: list[str]) -> dict[str, float] | str:
-    """Median gpu__time_duration of each shape's calls, caches flushed and clocks left alone, in microseconds."""
+@contextlib.contextmanager
+def sm_clock(into: dict[str, Any], name: str) -> Iterator[None]:
+    """Note the first GPU's clock meanwhile, in MHz four times a second: the middle of those values and the largest one."""
+    query = ["nvidia-smi", "-i", "0", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits", "-lms", "250"]
+    watching = subprocess.Popen(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        yield
+    finally:
+        watching.terminate()
+        seen = [int(line) for line in watching.communicate()[0].split() if line.isdigit()]
+        into[name] = [statistics.median(seen), max(seen)] if seen else None
+
+
+def package_of(project: Path) -> Path:
+    """The package that was built last for CUDA; there must be one."""
+    return max((project / "build").glob("torch*cu*"), key=lambda p: p.stat().st_mtime)
+
+
+def by_other_clock(project: Path, how: str, shapes: list[list[int]] = SHAPES) -> dict[str, Any] | str:
+    """What judge_clocks.py says, or the end of what it complains of."""
+    argv = [sys.executable, str(CLOCKS), str(package_of(project)), how, json.dumps(shapes)]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    if run.returncode:
+        return run.stderr[-400:]
+    said: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return said
+
+
+def by_ncu(project: Path, flushed: str) -> dict[str, float] | str:
+    """Median gpu__time_duration of each shape's calls in microseconds, clocks left alone.
+
+    `flushed`: before each call `all` caches or `none`. One metric needs no second pass, so no call is made twice.
+    """
     ncu = shutil.which("ncu") or next((str(p) for p in Path("/usr/local").glob("cuda*/bin/ncu")), None)
     if ncu is None:
         return "ncu is not installed"
-    flags = [
-        "--profile-from-start",
-        "off",
-        "--clock-control",
-        "none",
-        "--cache-control",
-        "all",
-        "--csv",
-        "--print-units",
-        "base",
-    ]
-    run = subprocess.run(
-        [ncu, *flags, "--metrics", "gpu__time_duration.sum", *argv], capture_output=True, text=True, timeout=400
-    )
+    asked = [str(CLOCKS), str(package_of(project)), "profiled", json.dumps(SHAPES)]
+    argv = [ncu, *NCU_FLAGS.split(), "--cache-control", flushed, sys.executable, *asked]
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=400)
     lines = [line for line in run.stdout.splitlines() if line.startswith('"')]
     rows = list(csv.DictReader(io.StringIO("\n".join(lines)))) if lines else []
     values = [float(r["Metric Value"].replace(",", "")) / 1e3 for r in rows if r.get("Metric Name") == "gpu__time_duration.sum"]
-    if not values or len(values) % len(SHAPES):
+    names = ["empty", *("x".join(map(str, shape)) for shape in SHAPES)]
+    if not values or len(values) % len(names):
         return (run.stderr or run.stdout)[-400:] or f"{len(values)} values"
-    each = len(values) // len(SHAPES)
-    return {
-        "x".join(map(str, shape)): round(statistics.median(values[i * each : (i + 1) * each]), 3)
-        for i, shape in enumerate(SHAPES)
-    }
+    each = len(values) // len(names)
+    return {name: round(statistics.median(values[i * each : (i + 1) * each]), 3) for i, name in enumerate(names)}
+
+
+def witness(root: Path, project: Path) -> dict[str, Any]:
+    """What the judge's graph takes beside the calls; see judge_clocks.py."""
+    return beside_the_judge(root, project, "witness")
+
+
+def places(root: Path, project: Path) -> dict[str, Any]:
+    """What decides a figure; see judge_clocks.py."""
+    return beside_the_judge(root, project, "places")
+
+
+def beside_the_judge(root: Path, project: Path, how: str) -> dict[str, Any]:
+    """What judge_clocks.py says of a small shape and of a large one; raises RuntimeError. Builds the package if need be."""
+    if not list((project / "build").glob("torch*cu*")):
+        compile_project(project, backend="cuda", context=context(root, "compile", project))
+    said = by_other_clock(project, how, [[128, 4096], [8192, 4096]])
+    if isinstance(said, str):
+        raise RuntimeError(said)
+    return said
 
 
 def full(root: Path, project: Path) -> dict[str, Any]:
@@ -213,7 +242,11 @@ def table(found: dict[str, Any]) -> list[str]:
         ]
         lines.append(f"repeat  verdicts {found['repeat']['verdicts']} {found['repeat']['reasons'][:2]}")
     if "compare" in found:
-        lines += [f"compare {how:>9}: {found['compare'][how]}" for how in ("judge", "do_bench", "ncu")]
+        hidden = {"verdict", "sm_mhz", "seconds"}
+        lines += [f"compare {how:>26}: {value}" for how, value in found["compare"].items() if how not in hidden]
+        lines += [f"compare {how}: {found['compare'][how]}" for how in ("seconds", "sm_mhz")]
+    for part in ("witness", "places"):
+        lines += [f"{part:<7} {shape:>10}: {row}" for shape, row in found.get(part, {}).items()]
     if "full" in found:
         done = found["full"]
         lines.append(f"full    {done['verdict']} in {done['seconds']} s, {len(done['rows'])} rows; {done['reasons'][:2]}")
@@ -236,18 +269,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--root", type=Path, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help="where the project and the jobs lie; default a new folder")
     asked = parser.parse_args()
-    root = asked.root or Path(tempfile.mkdtemp(prefix="kernelwright-judge-"))
+    root = asked.root.resolve() if asked.root else Path(tempfile.mkdtemp(prefix="kernelwright-judge-"))
     if asked.one:
         # Two jobs build the same sources; each has a copy, as two agents would.
-        shutil.copytree(asked.one, root / "copy")
+        shutil.copytree(asked.one, root / "copy", dirs_exist_ok=True)
         done = job(root, "job", root / "copy", shapes=SHAPES, dtypes=["bfloat16"], baselines=["eager"])
         print(json.dumps({"us": us(done), "verdict": done["verdict"]}))
         return 0
     project = root / "judged-norm"
-    args = ScaffoldArgs(op="rmsnorm", name="judged-norm", backends=["cuda", "cpu"])
-    SCAFFOLD.run(args, context(root, "scaffold", project))
+    if not project.exists():
+        args = ScaffoldArgs(op="rmsnorm", name="judged-norm", backends=["cuda", "cpu"])
+        SCAFFOLD.run(args, context(root, "scaffold", project))
     found: dict[str, Any] = {}
     for part in asked.parts.split(","):
         try:

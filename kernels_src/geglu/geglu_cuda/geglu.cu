@@ -33,8 +33,8 @@ __device__ __forceinline__ float reciprocal_approximate(float x) {
 // The float32 forms take what is missing from max(x, 0): one rounding where x is large, no digits lost where it is far below
 // zero. What of |x| counts is bounded, so that +inf less it is +inf; half + |half| is max(x, 0), but NaN of -inf and NaN.
 
-// max(x, 0) - |x| / 2 * erfc(|x| / sqrt(2)), with log2(erfc) fitted in h = |x| / 2 up to 4, the closer the more erfc counts: its
-// relative error is 1e-7 up to |x| = 2, 1e-5 at 4, 6e-4 at 5 and a half at 8. Beyond that -7e-15 is left.
+// max(x, 0) - |x| / 2 * erfc(|x| / sqrt(2)), with log2(erfc) fitted in h = |x| / 2 up to 4, the closer the more erfc counts:
+// the fit's relative error is 1e-7 up to |x| = 2, 1e-5 at 4, 6e-4 at 5 and a half at 8. Beyond that -7e-15 is left.
 __device__ __forceinline__ float gelu_float32(float x) {
   const float half = 0.5f * x;
   const float h = fminf(fabsf(half), 4.0f);

@@ -1,12 +1,14 @@
 """Which existing kernel-builder projects compile here, unmodified: a table of them, with the reason where one does not.
 
-    python benchmarks/kernel_builder_projects.py --source NAME=FOLDER [--source …] --out benchmarks/results/compile-projects
+    python benchmarks/kernel_builder_projects.py --source NAME[@REVISION]=FOLDER --out benchmarks/results/compile-projects
 
 FOLDER holds one project a subfolder, for example a checkout's examples/kernels. Every backend that a project declares for cuda,
 cpu or noarch is built in dev mode for one architecture, or for one that it declares if it has no code for that; a project that
-takes longer than --limit seconds is ended and says how far it came. With --preprocess N up to N sources of each project, spread
+takes longer than --limit seconds is ended and says how far it came. What compiles is imported in the sandbox, and its ops are
+counted under the name by which the package itself looks for them; --host-python is the interpreter whose torch it is built for,
+and with a torch for CUDA the packages for CUDA are imported too. With --preprocess N up to N sources of each project, spread
 over it, only go through the preprocessor, which tells within seconds whether their headers are to be had: for projects whose
-compile takes hours.
+compile takes hours. Rows that are in --out already stay there unless their project is built again.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
 import shutil
 import subprocess
 import sys
@@ -23,8 +26,9 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from kernelwright.tools.compile_kernel import diagnostics, generated, plan, targets
+from kernelwright.tools.compile_kernel import checker, diagnostics, generated, plan, targets
 from kernelwright.tools.compile_kernel.build import compile_project
+from kernelwright.tools.compile_kernel.contract import CompileResult
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Context, ToolError, summarise
 from kernelwright.tools.toolchain import Toolchain, detect
@@ -35,10 +39,26 @@ OUTCOMES = ("compiles", "fails", "cannot", "unfinished", "preprocessed")
 # The refusal of a project that is for other GPUs alone: `auto` takes one of those where this host has none of its own.
 FOR_OTHERS = "has nothing to compile for"
 
+# What the projects import or include besides torch.
+PACKAGES = (
+    "triton-",
+    "einops-",
+    "nvidia_cutlass_dsl-",
+    "apache_tvm_ffi-",
+    "kernels-",
+    "requests-",
+    "nvidia_cublas-",
+    "nvidia_curand-",
+)
+
 
 @dataclass
 class Row:
-    """One backend of one project: `outcome` is one of `OUTCOMES`, `seconds` what it took on a machine with other work to do."""
+    """One backend of one project: `outcome` is one of `OUTCOMES`, `seconds` what it took on a machine with other work to do.
+
+    `ops` is how many ops the imported package has, `-` where that was not asked. `date`, `torch` and `revision` tell of the run
+    that the row is from.
+    """
 
     source: str
     project: str
@@ -47,6 +67,19 @@ class Row:
     outcome: str
     seconds: float
     detail: str
+    ops: str = "-"
+    date: str = ""
+    torch: str = ""
+    revision: str = ""
+
+
+@dataclass
+class Report:
+    """What came of a build."""
+
+    outcome: str
+    detail: str
+    ops: str = "-"
 
 
 def main() -> None:
@@ -58,114 +91,158 @@ def main() -> None:
         for project in sorted(Path(folder).iterdir()):
             if (project / "build.toml").is_file() and (not arguments.only or project.name in arguments.only):
                 for row in _project(name, project, arguments):
-                    print(f"{row.source} {row.project} {row.backend}: {row.outcome} {row.seconds} s {row.detail}", flush=True)
+                    print(
+                        f"{row.source} {row.project} {row.backend}: {row.outcome} {row.ops} {row.seconds} s {row.detail}",
+                        flush=True,
+                    )
                     rows.append(row)
                 _write(rows, arguments)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", action="append", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--source", action="append", required=True, metavar="NAME[@REVISION]=FOLDER")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "kernelwright-projects")
+    parser.add_argument("--host-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--arch", default="9.0a")
     parser.add_argument("--limit", type=float, default=900.0)
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--preprocess", type=int, metavar="N")
+    parser.add_argument("--note", default="", help="what the rows of this run should say besides")
     return parser.parse_args()
 
 
-def _project(source: str, folder: Path, arguments: argparse.Namespace) -> list[Row]:
+def _project(named: str, folder: Path, arguments: argparse.Namespace) -> list[Row]:
+    source, _, revision = named.partition("@")
+    torch = detect(arguments.host_python, cache=arguments.cache).torch
+    run = {"date": time.strftime("%Y-%m-%d"), "torch": torch.version if torch else "", "revision": revision}
     try:
         project = Project.open(folder)
     except ToolError as error:
-        return [Row(source, folder.name, "", "", "cannot", 0.0, f"{error.message} {error.hint}")]
+        return [Row(source, folder.name, "", "", "cannot", 0.0, f"{error.message} {error.hint}", **run)]
     framework = project.build.binding.framework
     able = [b for b in project.backends if b in {"cuda", "cpu"}]
     if not able:
         reason = f"declares only {', '.join(project.backends)}"
-        return [Row(source, folder.name, "-", framework, "cannot", 0.0, reason)]
-    return [_build(source, folder, backend, framework, arguments) for backend in able]
+        return [Row(source, folder.name, "-", framework, "cannot", 0.0, reason, **run)]
+    rows: list[Row] = []
+    for backend in able:
+        report, seconds = _build(folder, backend, arguments)
+        report.detail = "; ".join(filter(None, [report.detail, arguments.note]))
+        rows.append(Row(source, folder.name, backend, framework, report.outcome, seconds, report.detail, report.ops, **run))
+    return rows
 
 
-def _build(source: str, folder: Path, backend: str, framework: str, arguments: argparse.Namespace) -> Row:
+def _build(folder: Path, backend: str, arguments: argparse.Namespace) -> tuple[Report, float]:
     started = time.perf_counter()
-    here, there = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.Process(target=_compile, args=(folder, backend, arguments, there))
-    process.start()
-    there.close()
-    outcome, detail = _followed(here, started + arguments.limit)
-    if outcome == "unfinished":
-        detail = f"not done after {arguments.limit:.0f} s on this machine: {detail}"
-        process.terminate()
-    process.join()
-    return Row(source, folder.name, backend, framework, outcome, round(time.perf_counter() - started, 1), detail)
+    # The folder is made here: a build that is ended leaves all its work in it.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        here, there = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.Process(target=_compile, args=(folder, Path(scratch), backend, arguments, there))
+        process.start()
+        there.close()
+        report = _followed(here, started + arguments.limit, Path(scratch))
+        if report.outcome == "unfinished":
+            process.terminate()
+            report.detail = f"not done after {arguments.limit:.0f} s on this machine: {report.detail}"
+        process.join()
+        return report, round(time.perf_counter() - started, 1)
 
 
-def _followed(pipe: Connection, end: float) -> tuple[str, str]:
-    """The outcome that the build sends last, or `unfinished` with the last step that it told of."""
-    step = "nothing compiled"
+def _followed(pipe: Connection, end: float, scratch: Path) -> Report:
+    """What the build sends last, or how far it came by the time `end`."""
+    total, missing, ended = 0, 0, 0
     try:
         while pipe.poll(max(0.0, end - time.perf_counter())):
-            outcome, detail = pipe.recv()
-            if outcome != "step":
-                return outcome, detail
-            step = detail
+            said = pipe.recv()
+            if isinstance(said, Report):
+                return said
+            if begins := re.match(r"(\d+) of (\d+) sources", said):
+                missing, total = int(begins[1]), int(begins[2])
+            elif re.match(r"\d+/\d+ (?!name |stub |link$)", said):
+                ended += 1
     except EOFError:
-        return "fails", "the build ended without a result"
-    return "unfinished", step
+        return Report("fails", "the build ended without a result")
+    if not total:
+        return Report("unfinished", "nothing compiled")
+    made = len(list((scratch / "job" / "compile" / "work" / "units").glob("*/object.o")))
+    failed = f", {ended - made} failed" if ended > made else ""
+    # One of them is Kernelwright's own, and is there as soon as any project was built.
+    return Report("unfinished", f"{max(0, total - missing + made - 1)} of its {total - 1} sources compiled{failed}")
 
 
-def _compile(folder: Path, backend: str, arguments: argparse.Namespace, pipe: Connection) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / folder.name
-        shutil.copytree(folder, copy, symlinks=True)
+def _compile(folder: Path, scratch: Path, backend: str, arguments: argparse.Namespace, pipe: Connection) -> None:
+    copy = scratch / folder.name
+    shutil.copytree(folder, copy, symlinks=True)
 
-        def progress(stage: str, message: str, fraction: float | None = None) -> None:
-            done, _, rest = message.partition("/")
-            if stage == "compiling" and rest:
-                pipe.send(("step", f"{done} of {rest.split(' ')[0]} steps"))
+    def progress(stage: str, message: str = "", fraction: float | None = None) -> None:
+        if stage == "compiling":
+            pipe.send(message)
 
-        context = Context(
-            folder=Path(scratch) / "job", cache=arguments.cache, host_python=Path(sys.executable), progress=progress
-        )
-        try:
-            arch, most = arguments.arch, arguments.preprocess
-            pipe.send(_preprocessed(copy, backend, arch, most, context) if most else _outcome(copy, backend, arch, context))
-        except ToolError as error:
-            pipe.send(("cannot", summarise(f"{error.message} {error.hint}".replace(scratch, "…"), 400)))
-
-
-def _outcome(project: Path, backend: str, arch: str, context: Context) -> tuple[str, str]:
+    context = Context(folder=scratch / "job", cache=arguments.cache, host_python=arguments.host_python, progress=progress)
     try:
-        result = compile_project(project, backend=backend, archs=[arch], context=context)
+        arch, most = arguments.arch, arguments.preprocess
+        pipe.send(_preprocessed(copy, backend, arch, most, context) if most else _outcome(copy, backend, arch, context))
+    except ToolError as error:
+        pipe.send(Report("cannot", summarise(f"{error.message} {error.hint}".replace(str(scratch), "…"), 400)))
+
+
+def _outcome(folder: Path, backend: str, arch: str, context: Context) -> Report:
+    try:
+        result = compile_project(folder, backend=backend, archs=[arch], context=context)
     except ToolError as error:
         if FOR_OTHERS not in error.message:
             raise
-        result = compile_project(project, backend=backend, archs=["auto"], context=context)
+        result = compile_project(folder, backend=backend, archs=["auto"], context=context)
     if result.status == "ok":
         notes = [d.message for d in result.diagnostics if d.severity == "note" and "compiled for" in d.message]
-        return "compiles", summarise("; ".join([*result.skipped, *notes]), 400)
+        return _with_ops(folder, backend, arch, result, [*result.skipped, *notes], context)
     first = next((d for d in result.diagnostics if d.severity == "error"), None)
     told = f"{first.file}:{first.line}: {first.message} {first.hint}" if first else "no reason"
     # What a host could have and this one has not is no fault of the project.
-    return "cannot" if first and "not on this host" in first.hint else "fails", summarise(told, 400)
+    return Report("cannot" if first and "not on this host" in first.hint else "fails", summarise(told, 400))
 
 
-def _plan(project: Project, found: Toolchain, backend: str, arch: str, context: Context) -> plan.Plan:
-    def planned(arch: str) -> plan.Plan:
-        target = targets.choose(project, found, backend, [arch], "dev").targets[0]
-        return plan.make(project, target, generated.folder(context.cache))
+def _with_ops(folder: Path, backend: str, arch: str, result: CompileResult, notes: list[str], context: Context) -> Report:
+    """What compiles, with the ops that are found under the name that the package's own `_ops.py` gives."""
+    ok = Report("compiles", summarise("; ".join(notes), 400))
+    project, found = Project.open(folder), detect(context.host_python, cache=context.cache)
+    if any("import check" in note for note in notes) or project.build.binding.framework == "tvm-ffi":
+        return ok
+    variant = folder / "build" / result.variant
+    named = re.search(r"torch\.ops\.(\w+)", (variant / "_ops.py").read_text(encoding="utf-8"))
+    if named is None:
+        return Report("fails", "its _ops.py names no ops")
+    target = _target(project, found, backend, arch)
+    library = next(variant.glob("*.so"), None)
+    with checker.Checker(folder, target, generated.folder(context.cache)) as asked:
+        loaded = asked.ask(checker.order(variant, named[1], library, target))
+    ok.ops = str(len(loaded.ops))
+    if library and not loaded.ops:
+        return Report("fails", f"it loads, and no op is found under {named[1]}", "0")
+    return ok
 
+
+def _target(project: Project, found: Toolchain, backend: str, arch: str) -> plan.Target:
     try:
-        return planned(arch)
+        return targets.choose(project, found, backend, [arch], "dev").targets[0]
     except ToolError as error:
         if FOR_OTHERS not in error.message:
             raise
-        return planned("auto")
+        return targets.choose(project, found, backend, ["auto"], "dev").targets[0]
 
 
-def _preprocessed(folder: Path, backend: str, arch: str, most: int, context: Context) -> tuple[str, str]:
+def _plan(project: Project, found: Toolchain, backend: str, arch: str, context: Context) -> plan.Plan:
+    try:
+        return plan.make(project, _target(project, found, backend, arch), generated.folder(context.cache))
+    except ToolError as error:
+        if FOR_OTHERS not in error.message:
+            raise
+        return plan.make(project, _target(project, found, backend, "auto"), generated.folder(context.cache))
+
+
+def _preprocessed(folder: Path, backend: str, arch: str, most: int, context: Context) -> Report:
     project, found = Project.open(folder), detect(context.host_python, cache=context.cache)
     units = [unit for unit in _plan(project, found, backend, arch, context).units if not unit.generated]
     looked = units[:: max(1, -(-len(units) // most))]
@@ -176,8 +253,8 @@ def _preprocessed(folder: Path, backend: str, arch: str, most: int, context: Con
         errors = [d for d in diagnostics.parse(run.stderr, diagnostics.Sources(folder), unit.source) if d.severity == "error"]
         if errors:
             told = f"{unit.source}: {errors[0].message} {errors[0].hint}"
-            return "cannot" if "not on this host" in errors[0].hint else "fails", summarise(told, 400)
-    return "preprocessed", f"{len(looked)} of its {len(units)} sources"
+            return Report("cannot" if "not on this host" in errors[0].hint else "fails", summarise(told, 400))
+    return Report("preprocessed", f"{len(looked)} of its {len(units)} sources")
 
 
 def _with_earlier(rows: list[Row], path: Path) -> list[Row]:
@@ -188,33 +265,71 @@ def _with_earlier(rows: list[Row], path: Path) -> list[Row]:
     return sorted([*kept, *rows], key=lambda row: (row.source, row.project, row.backend))
 
 
+HEAD = """\
+nvcc {nvcc}, g++ {gxx}, for {arch}. {sources}A project that is not in the table was not tried.
+In host_python beside torch in the latest run: {beside}.
+
+- **outcome**: *cannot*: it has nothing for cuda or cpu, or needs what is not here. *Unfinished*: those sources that are
+  counted compiled, and nothing is known of the others, nor of the link and the import. *Preprocessed*: the headers of those
+  sources that are counted are found, and nothing more was tried.
+- **ops**: how many ops the imported package has under the name by which its own `_ops.py` looks for them. `-` claims nothing:
+  the package could not be imported (the detail says why), its framework has no such names (tvm-ffi), or the row is of a run
+  before this was counted. For a time, packages with torch's full ABI came out with their ops under another name; of those
+  with the framework torch that compile, these were not imported since: {claimless}.
+- **s**: seconds on a machine with other work to do; objects that an earlier run had made were not made again.
+- **date**, **torch**: of the run that the row is from, and the torch that the package was built for and imported into. A
+  torch for the CPU alone imports no package for CUDA with the full ABI. No machine of these runs had a GPU.
+"""
+
+
 def _write(rows: list[Row], arguments: argparse.Namespace) -> None:
-    found = detect(Path(sys.executable), cache=arguments.cache)
+    found = detect(arguments.host_python, cache=arguments.cache)
     here = {
         "date": time.strftime("%Y-%m-%d"),
         "nvcc": found.nvcc.version if found.nvcc else None,
         "gxx": found.gxx.version if found.gxx else None,
-        "torch": found.torch.version if found.torch else None,
         "arch": arguments.arch,
-        "limit_s": arguments.limit,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = _with_earlier(rows, arguments.out.with_suffix(".json"))
     data = {"host": here, "rows": [asdict(row) for row in rows]}
     arguments.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     counts = {o: sum(row.outcome == o for row in rows) for o in OUTCOMES}
-    head = f"{here['date']}, nvcc {here['nvcc']}, g++ {here['gxx']}, torch {here['torch']}, for {arguments.arch}."
-    head += (
-        " A project that is not in the table was not tried. Cannot: it has nothing for cuda or cpu, or needs what is not here. "
-        "Preprocessed: the headers of those sources that are counted are found, and nothing more was "
-        "tried. Seconds are those of a machine with other work to do; objects that an earlier run had made were not made again."
-    )
-    lines = ["# kernel-builder projects, unmodified", "", head, ", ".join(f"{v} {k}" for k, v in counts.items()) + ".", ""]
-    lines += ["| source | project | backend | framework | outcome | s | detail |", "| --- " * 7 + "|"]
+    text = HEAD.format(**here, sources=_sources(rows), claimless=_claimless(rows), beside=_beside(found))
+    lines = ["# kernel-builder projects, unmodified", "", ", ".join(f"{v} {k}" for k, v in counts.items()) + ".", "", text]
+    lines += ["| source | project | backend | framework | outcome | ops | s | date | torch | detail |", "| --- " * 10 + "|"]
     for row in rows:
-        cells = [row.source, row.project, row.backend, row.framework, row.outcome, str(row.seconds)]
+        cells = [
+            row.source,
+            row.project,
+            row.backend,
+            row.framework,
+            row.outcome,
+            row.ops,
+            str(row.seconds),
+            row.date,
+            row.torch,
+        ]
         lines.append("| " + " | ".join([*cells, row.detail.replace("|", "\\|")]) + " |")
     arguments.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _sources(rows: list[Row]) -> str:
+    """Which commit each source was at, as far as the rows tell."""
+    known = sorted({(row.source, row.revision) for row in rows if row.revision})
+    return "".join(f"`{source}` is {revision}. " for source, revision in known)
+
+
+def _beside(found: Toolchain) -> str:
+    """The packages of host_python that decide what can be imported, with their versions."""
+    names = (info.name.removesuffix(".dist-info") for place in found.python.paths for info in place.glob("*.dist-info"))
+    return ", ".join(sorted({name.replace("-", " ") for name in names if name.startswith(PACKAGES)})) or "nothing"
+
+
+def _claimless(rows: list[Row]) -> str:
+    """The packages of the framework torch that compile and whose ops nobody counted."""
+    named = [f"{r.project} {r.backend}" for r in rows if r.framework == "torch" and r.outcome == "compiles" and r.ops == "-"]
+    return ", ".join(named) or "none is left"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ may take) and `idle_s` (after so many seconds without one, this ends). A connect
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib.util
 import json
 import os
@@ -42,6 +43,8 @@ def main(options: dict[str, Any]) -> None:
     if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208
         # A fork would leave the other threads' locks held for ever.
         return
+    # What a fork collects would be copied first.
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener.settimeout(options["idle_s"])
     while True:

@@ -97,11 +97,12 @@ def _ops(namespace: str, keys: list[str]) -> list[dict[str, Any]]:
     import torch
 
     found = []
-    prefix = namespace + "::"
-    for schema in torch._C._jit_get_all_schemas():
-        if not schema.name.startswith(prefix):
+    # The schemas of all of torch's own ops are thousands of objects, made anew in each process.
+    for qualified in sorted(torch._C._dispatch_get_all_op_names()):
+        name, _, overload = qualified.partition(".")
+        if not name.startswith(namespace + "::"):
             continue
-        qualified = schema.name + ("." + schema.overload_name if schema.overload_name else "")
+        schema = torch._C._get_schema(name, overload)
         has = torch._C._dispatch_has_kernel_for_dispatch_key
         composite = has(qualified, "CompositeImplicitAutograd") or has(qualified, "CompositeExplicitAutograd")
         fake = _python_fake(qualified)

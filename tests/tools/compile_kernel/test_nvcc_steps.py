@@ -79,6 +79,46 @@ def test_the_object_is_nvccs(tmp_path: Path) -> None:
     assert fatbin in (tmp_path / "ours/object.o").read_bytes()
 
 
+LAMBDA = """\
+template <typename F> __global__ void apply(F f, float* x) { x[threadIdx.x] = f(x[threadIdx.x]); }
+void launch(float* x, float a) { apply<<<1, 32>>>([=] __device__(float v) { return a * v; }, x); }
+"""
+ASKED = """\
+#ifdef __CUDACC_EXTENDED_LAMBDA__
+__global__ void asked(float* x) { x[threadIdx.x] = 1; }
+#endif
+"""
+ELSEWHERE = '#line 7 "made.from"\n' + SOURCE
+INCLUDED = """\
+__global__ void f(float* x) { *x = 1; }
+void launch(std::function<void(float*)> then, float* x) { f<<<1, 1>>>(x); then(x); }
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "made_without"),
+    [(SOURCE, True), (LAMBDA, False), (ASKED, False), (ELSEWHERE, False), (INCLUDED, False)],
+    ids=[
+        "neither",
+        "a lambda on the device",
+        "the macro",
+        "a file that is not there",
+        "what cuda_runtime.h includes for lambdas",
+    ],
+)
+def test_lambdas_are_permitted_where_it_makes_a_difference(tmp_path: Path, source: str, made_without: bool) -> None:
+    for side in ("ours", "theirs"):
+        run = compiled(tmp_path / side, source, ARCHS[1], "--expt-extended-lambda", side_by_side=side == "ours")
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert "error" not in run.stdout
+    assert machine_code(tmp_path / "ours") == machine_code(tmp_path / "theirs")
+    assert structure(tmp_path / "ours/object.o") == structure(tmp_path / "theirs/object.o")
+    preprocessed = next((tmp_path / "ours/keep").glob("*.cpp4.ii")).read_text()
+    assert ("include/c++" in preprocessed and '/functional"' not in preprocessed) == made_without
+    names = [prerequisites(tmp_path / side / "deps.d") for side in ("ours", "theirs")]
+    assert (names[0] < names[1]) if made_without else (names[0] - {"made.from"} == names[1])
+
+
 def structure(file: Path) -> list[str]:
     """Sections, relocations, symbols and host code of an object, without the module id in names."""
     looks = (["readelf", "-SWrs", file.name], ["objdump", "-d", "--no-show-raw-insn", file.name])
@@ -86,6 +126,7 @@ def structure(file: Path) -> list[str]:
     return [re.sub(r"[0-9a-f]{8}_\d+_\w+?_cu_[0-9a-f]{8}", "ID", text) for text in texts]
 
 
+@pytest.mark.parametrize("flags", [(), ("--expt-extended-lambda",)], ids=["plain", "lambdas permitted"])
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -99,9 +140,9 @@ def structure(file: Path) -> list[str]:
         ),
     ],
 )
-def test_fails_as_nvcc_fails(tmp_path: Path, source: str, words: str) -> None:
-    ours = compiled(tmp_path / "ours", source, ARCHS[1], side_by_side=True)
-    theirs = compiled(tmp_path / "theirs", source, ARCHS[1], side_by_side=False)
+def test_fails_as_nvcc_fails(tmp_path: Path, source: str, words: str, flags: tuple[str, ...]) -> None:
+    ours = compiled(tmp_path / "ours", source, ARCHS[1], *flags, side_by_side=True)
+    theirs = compiled(tmp_path / "theirs", source, ARCHS[1], *flags, side_by_side=False)
     assert ours.returncode == theirs.returncode != 0
     assert words in ours.stdout
     complaint = re.compile(r"\berror\b[^\n]*")

@@ -22,6 +22,8 @@ JUDGE = Path(__file__).parent / "judge"
 ALLOW_UNSANDBOXED = "KERNELWRIGHT_ALLOW_UNSANDBOXED"
 JOB_S = 1800.0
 COMPILE_S = {"cpu": 60.0, "cuda": 150.0}
+# torch.compile takes about a second for each shape and dtype, in one thread.
+COMPILE_HELPERS, HELPED_PROCESSORS, FEWEST_COMPILED = 2, 12, 6
 MOST_ARGUMENTS = 8
 # Which configs are looked into with the profiler is drawn, because starting it takes seconds on the CPU.
 MOST_PROFILED = {"cpu": 2, "cuda": 8}
@@ -74,11 +76,19 @@ def build(args: BenchmarkArgs, context: Context, subject: Subject, seed: int | N
         "most_arguments": MOST_ARGUMENTS,
         "most_profiled": MOST_PROFILED[subject.device],
         "compile_s": COMPILE_S[subject.device],
+        "compile_helpers": _helpers(args, subject),
         "cache_bytes": _last_level_cache(),
         "set_bytes": _memory_bytes() // 16,
         "peak_flops": _peaks(subject.gpu),
         "commands": _commands(context, subject),
     }
+
+
+def _helpers(args: BenchmarkArgs, subject: Subject) -> int:
+    """How many processes compile ahead for torch.compile; none where there is little to compile, or few processors for it."""
+    rows = len(args.shapes or []) * max(1, len(args.dtypes or [])) or FEWEST_COMPILED
+    spare = subject.device == "cuda" and len(os.sched_getaffinity(0)) >= HELPED_PROCESSORS
+    return COMPILE_HELPERS if spare and rows >= FEWEST_COMPILED else 0
 
 
 def _commands(context: Context, subject: Subject) -> dict[str, list[str]]:

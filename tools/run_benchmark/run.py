@@ -21,7 +21,7 @@ from kernelwright.tools.run_benchmark.sanitize import sanitize
 from kernelwright.tools.tool import Context, ToolError
 
 CLOCK = {
-    "cuda": "slope of CUDA graph replays on the judge's clock, cold L2",
+    "cuda": "slope of CUDA graph replays on the judge's clock, cold L2, mean of up to three places in memory",
     "cpu": "slope of batches of calls on the judge's clock",
 }
 

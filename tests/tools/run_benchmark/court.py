@@ -35,7 +35,7 @@ from kernelwright_judge.trial import BrokenProblemError, Trial  # noqa: E402
 torch.set_num_threads(1)
 # Trials here are about verdicts, so they take few samples and give up early.
 timing.CPU = replace(timing.CPU, samples=5, budget_s=0.5)
-timing.CUDA = replace(timing.CUDA, samples=5, budget_s=0.5)
+timing.CUDA = replace(timing.CUDA, samples=6, places=2, budget_s=0.5)
 checks.FIRST_CALL_S = 20.0
 
 

@@ -15,10 +15,12 @@ from kernelwright_judge.arena import ALIGN, Arena, BadDescriptorError
 from kernelwright_judge.clock import Samples
 from kernelwright_judge.compare import Tolerance, lower_precision, measure, tolerance, trivial_answers
 from kernelwright_judge.findings import Findings
-from kernelwright_judge.intervals import geometric_mean, median_interval
-from kernelwright_judge.machine import digests
+from kernelwright_judge.intervals import geometric_mean, mean_of_medians
+from kernelwright_judge.judge import shares
+from kernelwright_judge.machine import Track, digests
 from kernelwright_judge.profiled import Span, covered, parted
 from kernelwright_judge.shares import IDLE, LIBRARY, _foreign, _share
+from kernelwright_judge.subject import Subject
 from kernelwright_judge.values import UntransportableError, pack, unpack
 from kernelwright_judge.variations import DISTRIBUTIONS, distribute, disturb, exchange
 from kernelwright_judge.wire import Wire, WireBrokenError, WireClosedError, WireTimeoutError
@@ -69,20 +71,65 @@ def test_trivial_answers_are_zeros_inputs_and_means() -> None:
     assert set(found) == {"zeros", "argument 0 itself", "the mean of argument 0", "the mean of argument 1"}
 
 
-@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40))
+PLACE = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20)
+
+
+@given(st.lists(PLACE, min_size=1, max_size=4))
 @settings(deadline=None, max_examples=40)
-def test_interval_holds_its_median(values: list[float]) -> None:
-    middle, low, high = median_interval(values)
-    assert min(values) <= low <= middle <= high <= max(values)
+def test_interval_holds_its_middle(places: list[list[float]]) -> None:
+    middle, low, high = mean_of_medians(places)
+    values = [value for place in places for value in place]
+    # A mean of equal numbers may differ from them in the last digit.
+    assert min(values) * (1 - 1e-12) <= low <= middle <= high <= max(values) * (1 + 1e-12)
+
+
+def test_places_weigh_alike_and_widen_the_interval() -> None:
+    one, two = [1.0, 1.01, 0.99], [2.0, 2.0, 2.0, 2.0, 2.0]
+    assert mean_of_medians([one])[0] == 1.0
+    middle, low, high = mean_of_medians([one, two])
+    assert middle == pytest.approx(1.5) and low < 1.05 and high > 1.95
 
 
 def test_samples_kept_from_the_processors_do_not_count() -> None:
     samples = Samples(judge=[1.0, 9.0, 1.1, -4.0, 1.2, 1.05], stretch=[1.0, 8.0, 1.1, 6.0, 1.2, 1.0])
-    assert sorted(samples.undisturbed()) == [1.0, 1.05, 1.1, 1.2]
+    assert [sorted(place) for place in samples.places()] == [[1.0, 1.05, 1.1, 1.2]]
     assert samples.summary()[0] == pytest.approx(1.075)
     busy = Samples(judge=[1.0, 5.0, 6.0, 7.0], stretch=[1.0, 5.0, 6.0, 7.0])
-    assert busy.undisturbed() == [1.0, 5.0, 6.0]
-    assert Samples(judge=[3.0, 4.0]).undisturbed() == [3.0, 4.0]
+    assert busy.places() == [[1.0, 5.0, 6.0]]
+    assert Samples(judge=[3.0, 4.0]).places() == [[3.0, 4.0]]
+
+
+def test_samples_are_kept_by_place() -> None:
+    samples = Samples()
+    for place in ([1.0, 3.0, 2.0], [8.0], [4.0, 4.0]):
+        if samples.judge:
+            samples.move()
+        samples.judge += place
+    samples.move()
+    assert samples.places() == [[1.0, 3.0, 2.0], [8.0], [4.0, 4.0]]
+    assert samples.summary()[0] == pytest.approx(14 / 3)
+
+
+def test_rows_are_shared_without_loss() -> None:
+    rows = list(range(16))
+    parts = shares(rows, 3)
+    assert [row for part in parts for row in part] == rows and sorted(map(len, parts)) == [5, 5, 6]
+    assert shares(rows[:1], 3) == [[], [], [0]]
+
+
+def test_sets_that_are_moved_are_the_same_in_other_memory() -> None:
+    class Ignored:
+        def put(self, tensor: torch.Tensor) -> None:
+            """Nothing."""
+
+    subject = Subject(Ignored(), Ignored())
+    subject.sets = subject.prepared = [(torch.full((4,), float(index)), index) for index in range(3)]
+    subject.tracks["candidate"] = track = Track(lambda t, number: t + number, looks=5, left=1)
+    old = {t.data_ptr() for t, _ in subject.sets}
+    subject.move([2, 0, 1])
+    assert [(t.tolist(), number) for t, number in subject.prepared] == [([n] * 4, n) for n in (2, 0, 1)]
+    assert not old & {t.data_ptr() for t, _ in subject.sets}
+    assert (track.looks, track.left, track.returned) == (5, 1, [])
 
 
 def test_geometric_mean() -> None:
@@ -142,8 +189,11 @@ def test_messages_go_both_ways_until_closed() -> None:
     one, two = pipes()
     one.send({"do": "x", "text": "ü" * 1000})
     assert two.receive(time.monotonic() + 5)["text"] == "ü" * 1000
-    with pytest.raises(WireTimeoutError):
-        two.receive(time.monotonic() + 0.01)
+    one.send({"do": "y"})
+    assert two.receive(time.monotonic() + 5, awake=True) == {"do": "y"}
+    for awake in (False, True):
+        with pytest.raises(WireTimeoutError):
+            two.receive(time.monotonic() + 0.01, awake)
     one.close()
     with pytest.raises(WireClosedError):
         two.receive(time.monotonic() + 5)

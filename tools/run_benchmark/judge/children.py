@@ -44,6 +44,8 @@ class Child:
 
     def __init__(self, role: str, command: Sequence[str], arenas: Sequence[Arena]) -> None:
         self.role = role
+        # Whether the judge stays awake for its answers when it takes the time.
+        self.watched = False
         self.pids: list[int] = []
         ours_read, theirs_write = os.pipe()
         theirs_read, ours_write = os.pipe()
@@ -76,10 +78,10 @@ class Child:
         except WireClosedError:
             raise self._gone() from None
 
-    def answer(self, timeout_s: float) -> Message:
-        """The answer to the last `send`."""
+    def answer(self, timeout_s: float, awake: bool = False) -> Message:
+        """The answer to the last `send`; `awake` as in `Wire.receive`."""
         try:
-            reply = self.wire.receive(time.monotonic() + timeout_s)
+            reply = self.wire.receive(time.monotonic() + timeout_s, awake)
         except WireTimeoutError:
             self.close()
             raise ChildFailedError(self.role, "time", f"did not answer within {timeout_s:.0f} s") from None

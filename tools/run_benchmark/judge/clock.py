@@ -6,6 +6,7 @@ the child's reach.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .children import Child
-from .intervals import median_interval
+from .intervals import mean_of_medians
 from .wire import Message
 
 ASK_S = 120.0
@@ -23,35 +24,40 @@ DISTURBED, FEWEST = 1.25, 3
 
 @dataclass
 class Pace:
-    """How many rounds a sample takes: `few` and `many`, each round calling `sets` sets."""
+    """How many rounds a sample takes: `few` and `many`, each round calling `sets` sets. `events`: a device keeps time too."""
 
     few: int
     many: int
     sets: int
+    events: bool = False
 
 
 @dataclass
 class Samples:
     """Seconds of one call, sample by sample: by the judge's clock, by the device's events (empty without a GPU), and of
-    processor time (empty with one). `stretch` is how much longer a sample took than its processor time."""
+    processor time (empty with one). `stretch` is how much longer a sample took than its processor time, `moved` the numbers
+    of the samples before which the data was moved elsewhere in memory."""
 
     judge: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     stretch: list[float] = field(default_factory=list)
     events: list[float] = field(default_factory=list)
+    moved: list[int] = field(default_factory=list)
     miscounted: int = 0
 
-    def undisturbed(self) -> list[float]:
-        """The judge's samples but those during which other programs kept this one from the processors."""
-        if len(self.stretch) != len(self.judge):
-            return self.judge
-        ranked = sorted(zip(self.stretch, self.judge, strict=True))
-        kept = [seconds for stretch, seconds in ranked if stretch <= DISTURBED * ranked[0][0]]
-        return kept if len(kept) >= FEWEST else [seconds for _, seconds in ranked[:FEWEST]]
+    def move(self) -> None:
+        """The samples to come are taken elsewhere."""
+        self.moved.append(len(self.judge))
+
+    def places(self) -> list[list[float]]:
+        """The judge's samples by place, but those during which other programs kept this one from the processors."""
+        bounds = [0, *self.moved, len(self.judge)]
+        parts = [slice(start, end) for start, end in itertools.pairwise(bounds) if end > start]
+        return [_undisturbed(self.judge[part], self.stretch[part]) for part in parts]
 
     def summary(self) -> tuple[float, float, float]:
-        """Median seconds and its 95 % interval."""
-        return median_interval(self.undisturbed())
+        """Seconds and their 95 % interval: the median, or the mean of each place's."""
+        return mean_of_medians(self.places())
 
     def scatter(self) -> float:
         """Half the interval's width relative to the median."""
@@ -59,10 +65,19 @@ class Samples:
         return (high - low) / 2 / middle if middle > 0 else math.inf
 
 
+def _undisturbed(judge: list[float], stretch: list[float]) -> list[float]:
+    if len(stretch) != len(judge):
+        return judge
+    ranked = sorted(zip(stretch, judge, strict=True))
+    kept = [seconds for stretch, seconds in ranked if stretch <= DISTURBED * ranked[0][0]]
+    return kept if len(kept) >= FEWEST else [seconds for _, seconds in ranked[:FEWEST]]
+
+
 def timed(child: Child, do: str, **what: Any) -> tuple[float, Message]:
     """Seconds until the child has done it, and its answer."""
     started = time.perf_counter()
-    reply = child.ask(do, ASK_S, **what)
+    child.send(do, **what)
+    reply = child.answer(ASK_S, awake=child.watched)
     return time.perf_counter() - started, reply
 
 
@@ -71,27 +86,28 @@ def find_pace(child: Child, name: str, sets: int, target_s: float) -> Pace:
     idle = min(timed(child, "rounds", name=name, count=0)[0] for _ in range(3))
     count = 1
     while True:
-        spent = timed(child, "rounds", name=name, count=count)[0] - idle
+        took, reply = timed(child, "rounds", name=name, count=count)
+        spent = took - idle
         if spent > target_s / 4 or count >= 1 << 16:
             break
         count *= 4
     per_round = max(spent / count, 1e-7)
     difference = max(1, round(target_s / per_round))
-    return Pace(max(1, difference // 4), max(1, difference // 4) + difference, sets)
+    return Pace(max(1, difference // 4), max(1, difference // 4) + difference, sets, "event_ms" in reply)
 
 
 def sample(child: Child, name: str, pace: Pace, into: Samples) -> None:
     """One slope."""
     # A GPU that served another process takes about a millisecond to come back, which must not fall on the few rounds alone.
     child.ask("rounds", ASK_S, name=name, count=0)
-    used = [child.cpu_seconds()]
+    used = [0.0 if pace.events else child.cpu_seconds()]
     few_s, few = timed(child, "rounds", name=name, count=pace.few)
-    used.append(child.cpu_seconds())
+    used.append(0.0 if pace.events else child.cpu_seconds())
     many_s, many = timed(child, "rounds", name=name, count=pace.many)
-    used.append(child.cpu_seconds())
+    used.append(0.0 if pace.events else child.cpu_seconds())
     calls = (pace.many - pace.few) * pace.sets
     into.judge.append((many_s - few_s) / calls)
-    if "event_ms" in many:
+    if pace.events:
         into.events.append((many["event_ms"] - few["event_ms"]) / 1e3 / calls)
     else:
         into.processor.append((used[2] - used[1]) / pace.many / pace.sets)

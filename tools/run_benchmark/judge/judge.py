@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,17 @@ from .bandwidth import copy_gbps
 from .checks import candidate_failed, check_all
 from .children import Child, ChildFailedError, ChildRaisedError
 from .timing import time_all
-from .trial import START_S, BrokenProblemError, RefusedError, Trial, emit
+from .trial import START_S, BrokenProblemError, RefusedError, Row, Trial, emit
 
 # Below this share of what it copied before, somebody else must be using the GPU.
 COMPANY = 0.8
+# With fewer a judge that stays awake while it waits could keep those processors that it waits for.
+FEWEST_PROCESSORS = 4
 
 
 @dataclass
 class Loading:
-    """A child that gets ready in the background, and the baselines it holds."""
+    """A child that gets ready in the background, and the baselines it holds: none where it only helps."""
 
     child: Child
     names: list[str]
@@ -78,6 +81,9 @@ def judge(trial: Trial) -> None:
         with phase(trial, "timing"):
             emit("progress", stage="timing", message="measuring the copy bandwidth", fraction=0.5)
             trial.method["copy_gbps"] = copy_gbps(trial.device)
+            for child in trial.subjects():
+                # On the CPU the processors are what is timed.
+                child.watched = trial.device == "cuda" and len(os.sched_getaffinity(0)) >= FEWEST_PROCESSORS
             _look_for_company(trial, alone)
             time_all(trial)
         trial.findings.allow_for_noise()
@@ -135,6 +141,10 @@ def _load_baselines(trial: Trial) -> list[Loading]:
         loading.append(Loading(trial.baselines, named, threading.Thread(target=_load, args=(trial, trial.baselines, named))))
     if trial.compiler is not None:
         loading.append(Loading(trial.compiler, ["compile"], threading.Thread(target=_warm, args=(trial, trial.compiler))))
+    # The compiler begins with the first rows, so its helpers share the rest.
+    _own, *others = shares(trial.rows, 1 + len(trial.helpers))
+    for child, rows in zip(trial.helpers, others, strict=True):
+        loading.append(Loading(child, [], threading.Thread(target=_help, args=(trial, child, rows))))
     for one in loading:
         one.thread.daemon = True
         one.thread.start()
@@ -156,10 +166,29 @@ def _warm(trial: Trial, child: Child) -> None:
     if not _load(trial, child, ["compile"]):
         return
     try:
-        for row in trial.rows:
-            child.ask("warm", trial.request["compile_s"], name="compile", shape=list(row.config.shape), dtype=row.config.dtype)
+        _compile(trial, child, trial.rows)
     except (ChildRaisedError, ChildFailedError) as error:
         trial.absent["compile"] = f"it failed: {error}"[:400]
+
+
+def _help(trial: Trial, child: Child, rows: Sequence[Row]) -> None:
+    """Compile ahead of the compiler; where that fails it finds nothing in the cache, and says itself what is wrong."""
+    with contextlib.suppress(ChildRaisedError, ChildFailedError):
+        child.ask("start", START_S, device=trial.device)
+        child.ask("load_baselines", START_S, path=trial.request["problem"], names=["compile"], mutates=trial.problem["mutates"])
+        _compile(trial, child, rows)
+    child.close()
+
+
+def _compile(trial: Trial, child: Child, rows: Sequence[Row]) -> None:
+    for row in rows:
+        child.ask("warm", trial.request["compile_s"], name="compile", shape=list(row.config.shape), dtype=row.config.dtype)
+
+
+def shares(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
+    """`rows` in so many parts one after the other, as long as each other but for one."""
+    bounds = [part * len(rows) // parts for part in range(parts + 1)]
+    return [rows[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def _wait_for_baselines(trial: Trial, loading: list[Loading]) -> None:
@@ -167,7 +196,9 @@ def _wait_for_baselines(trial: Trial, loading: list[Loading]) -> None:
         emit("progress", stage="compiling", message="waiting for torch.compile of the reference", fraction=0.5)
     until = time.monotonic() + trial.request["compile_s"]
     for one in loading:
-        one.thread.join(max(0.0, until - time.monotonic()))
+        # Helpers stand last: when the compiler is done there is nothing left to help with.
+        if one.names:
+            one.thread.join(max(0.0, until - time.monotonic()))
         if one.thread.is_alive():
             _abandon([one])
             trial.absent |= dict.fromkeys(one.names, f"it took more than {trial.request['compile_s']:.0f} s to get ready")

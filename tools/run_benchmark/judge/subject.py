@@ -19,6 +19,7 @@ from .child import connect, import_file, serve
 from .guards import Watch
 from .machine import Args, Machine, Track
 from .profiled import what_ran
+from .sets import copied, refill, same_form, with_gaps
 from .values import map_tensors, outputs, pack, tensors, unpack
 from .variations import exchange_all
 from .wire import Message
@@ -102,28 +103,48 @@ class Subject:
         device = self.machine.name
         base = tuple(unpack(arg, self.inputs, device) for arg in args)
         if strided:
-            base = tuple(map_tensors(arg, _with_gaps) for arg in base)
-        anew = len(self.sets) != count or strided or not all(_same_form(base, old) for old in self.sets[:1])
+            base = tuple(map_tensors(arg, with_gaps) for arg in base)
+        anew = len(self.sets) != count or strided or not all(same_form(base, old) for old in self.sets[:1])
         if anew:
             self.drop()
-            self.sets = [base, *(map_tensors(base, lambda t: t.clone()) for _ in range(count - 1))]
+            self.sets = [base, *(copied(base) for _ in range(count - 1))]
         else:
-            self.sets = _refill(self.sets, [base] * count)
+            self.sets = refill(self.sets, [base] * count)
         if exchanged:
             exchange_all(self.sets, exchanged)
         stale = self._prepare()
         self.machine.synchronize()
         return {"bytes": sum(t.numel() * t.element_size() for t in tensors(base)), "recapture": stale or anew}
 
+    def move(self, order: list[int]) -> Message:
+        """Have the sets lie elsewhere in memory, in this order and else as they are.
+
+        Graphs and results are lost, what was seen of them is not. Where memory does not suffice, nothing has changed.
+        """
+        moved = [copied(self.sets[index]) for index in order]
+        prepared = moved if self.setup is None else self._set_up(moved)
+        for track in self.tracks.values():
+            track.settle()
+            track.forget()
+        self.sets, self.prepared, self.last = moved, prepared, []
+        if self.machine.name == "cuda":
+            torch.cuda.empty_cache()
+        self.machine.synchronize()
+        return {}
+
     def _prepare(self) -> bool:
         # A graph holds the pointers of what setup made, so new results go where the old ones lie, if they fit there.
         if self.setup is None:
             self.prepared = self.sets
             return False
-        fresh = [_as_tuple(self.setup(self.package, *args)) for args in self.sets]
-        fits = len(self.prepared) == len(fresh) and all(map(_same_form, fresh, self.prepared))
-        self.prepared = _refill(self.prepared, fresh) if fits else fresh
+        fresh = self._set_up(self.sets)
+        fits = len(self.prepared) == len(fresh) and all(map(same_form, fresh, self.prepared))
+        self.prepared = refill(self.prepared, fresh) if fits else fresh
         return not fits
+
+    def _set_up(self, sets: list[Args]) -> list[Args]:
+        assert self.setup is not None
+        return [_as_tuple(self.setup(self.package, *args)) for args in sets]
 
     def drop(self) -> Message:
         """Forget sets, results and graphs, and give their memory back."""
@@ -248,49 +269,6 @@ def _bytes(found: list[torch.Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in found)
 
 
-def _with_gaps(t: torch.Tensor) -> torch.Tensor:
-    if t.dim() < 2 or not t.is_floating_point():
-        return t
-    wide = torch.zeros((*t.shape[:-1], t.shape[-1] + 16), dtype=t.dtype, device=t.device)
-    view = wide[..., : t.shape[-1]]
-    view.copy_(t)
-    return view
-
-
-def _same_form(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return (
-            isinstance(other, torch.Tensor)
-            and (one.shape, one.dtype) == (other.shape, other.dtype)
-            and one.stride() == other.stride()
-        )
-    if isinstance(one, list | tuple):
-        return type(one) is type(other) and len(one) == len(other) and all(map(_same_form, one, other))
-    return type(one) is type(other)
-
-
-def _refill(old: list[Args], new: list[Args]) -> list[Args]:
-    """Copy what the new sets hold to where the old ones lie, the same tensor of all sets at a time."""
-    columns = zip(*(list(tensors(args)) for args in old), strict=True), zip(*(list(tensors(args)) for args in new), strict=True)
-    for into, out in zip(*columns, strict=True):
-        if into[0].element_size() > 1:
-            torch._foreach_copy_(into, out)
-            continue
-        # Not every such operator knows every small floating-point type.
-        for one, other in zip(into, out, strict=True):
-            one.copy_(other)
-    return [_with_plain(a, b) for a, b in zip(old, new, strict=True)]
-
-
-def _with_plain(old: Any, new: Any) -> Any:
-    """The tensors of `old`, all else of `new`."""
-    if isinstance(old, torch.Tensor):
-        return old
-    if isinstance(old, list | tuple):
-        return type(old)([_with_plain(a, b) for a, b in zip(old, new, strict=True)])
-    return new
-
-
 def _facts(t: torch.Tensor) -> dict[str, Any]:
     return {
         # A class of the candidate's may well be called Tensor, too.
@@ -310,7 +288,7 @@ def main(arguments: list[str]) -> int:
     subject = Subject(inputs, out)
     # What the judge may ask for; all else is out of its reach.
     names = (
-        "start load_package load_baselines warm place drop call repeat capture blank rounds digest fetch witnessed",
+        "start load_package load_baselines warm place move drop call repeat capture blank rounds digest fetch witnessed",
         "eager profile changes",
     )
     return serve(wire, {name: getattr(subject, name) for name in " ".join(names).split()})

@@ -3,51 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from .believable import SCATTER, judge_times
 from .checks import FORGED, candidate_failed
 from .children import Child, ChildFailedError, ChildRaisedError
 from .clock import Pace, Samples, eager_wall, find_pace, sample
+from .effort import CPU, CUDA, count_sets, packed_bytes
 from .fresh import check_fresh
 from .shares import check_shares
 from .trial import CALL_S, BrokenProblemError, Row, Trial, emit
 
 PLACE_S = 120.0
 FEWEST_SAMPLES = 3
+# Sets whose results are looked at to see whether they are the same elsewhere in memory.
+MOST_LOOKED = 8
+# Seconds of single calls that the wall time of one is taken from; a baseline's is for the reader of the whole report.
+WALL_S, BASELINE_WALL_S = 0.01, 0.003
 # Calls on the same data in one graph; enough to hide what launching a graph costs.
 MOST_WARM = 256
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How long things take: seconds between few and many rounds, samples and seconds for them in all (at least three are
-    taken), seconds that one pass over all sets should last, most sets, most bytes of sets in one process."""
-
-    target_s: float
-    samples: int
-    budget_s: float
-    pass_s: float
-    most_sets: int
-    most_bytes: int
-
-
-CPU = Effort(target_s=0.03, samples=7, budget_s=1.5, pass_s=0.004, most_sets=128, most_bytes=512 << 20)
-CUDA = Effort(target_s=0.006, samples=11, budget_s=2.0, pass_s=0.002, most_sets=800, most_bytes=9 << 30)
 # A baseline whose interval is so narrow after a few samples gets no more: an eager one takes ten times as long as a kernel.
-TIGHT, TIGHT_SAMPLES = 0.005, 5
-# Without knowing the machine yet: bytes per second that a first guess of a call's time starts from.
-GUESSED_BANDWIDTH = {"cpu": 1e10, "cuda": 4e12}
-# Beyond these the candidate's own events contradict the judge's clock, or noise hides the answer.
-EVENTS_APART, EVENTS_APART_S = 0.05, 3e-7
+TIGHT, TIGHT_SAMPLES = 0.005, 3
 # A candidate that waits uses no processor; threads that spin for a moment after a call do.
 BUSY, BUSY_S = 0.1, 0.06
-SCATTER = {"cpu": 0.5, "cuda": 0.10}
-# No memory system moves more than this multiple of its copy bandwidth, which reads and writes by turns.
-CEILING = {"cpu": 6.0, "cuda": 1.2}
 
 
 def time_all(trial: Trial) -> None:
@@ -103,6 +86,8 @@ class Timing:
         self.trial, self.row = trial, row
         self.effort = CUDA if trial.device == "cuda" else CPU
         self.tracks: dict[str, tuple[Child, Samples, Pace]] = {}
+        # Baselines of which more samples would change nothing.
+        self.settled: set[str] = set()
         # Seconds in which others were timed, and those of processor time that the candidate used in them.
         self.idle_s, self.used_s = 0.0, 0.0
 
@@ -110,11 +95,9 @@ class Timing:
         """Place the inputs everywhere, make every track ready, sample them in turn, then look for what does not fit."""
         trial, row = self.trial, self.row
         made = trial.make(row.config, trial.new_seed(), answers=False)
-        self.cost = made.get("cost")
-        self.size = sum(map(_packed_bytes, made["args"]))
-        row.times["bytes"] = self.cost[0] if self.cost else self.size
-        row.times["operations"] = self.cost[1] if self.cost else 0.0
-        sets = self.count_sets()
+        cost, size = made.get("cost"), sum(map(packed_bytes, made["args"]))
+        row.times |= {"bytes": cost[0] if cost else size, "operations": cost[1] if cost else 0.0, "declared": bool(cost)}
+        sets = count_sets(self.effort, trial.device, trial.request, max(1.0, row.times["bytes"], float(size)))
         row.times["sets"] = sets
         for child, names in self.place(made["args"], sets):
             self.ready(child, names, sets)
@@ -131,24 +114,22 @@ class Timing:
             child.ask("drop", CALL_S)
 
     def take_samples(self) -> None:
-        """Sample all tracks in turn, in an order that changes, until there are enough or time is up."""
-        until = time.monotonic() + self.effort.budget_s
-        own = self.tracks["candidate"][1]
+        """Sample all tracks in turn until there are enough or time is up; the candidate's at several places in memory."""
+        most, until = self.effort.samples, time.monotonic() + self.effort.budget_s
         self.trial.candidate.all_seconds(fresh=True)
-        for taken in range(2 * self.effort.samples):
+        for place in range(self.places()):
+            if place and not self.move():
+                break
+            for _ in range(max(1, most // self.effort.places)):
+                self.sample_each()
+                if time.monotonic() > until:
+                    break
+        for taken in range(len(self.own().judge), 2 * most):
             late = taken >= FEWEST_SAMPLES and time.monotonic() > until
-            enough = taken >= self.effort.samples and own.scatter() <= SCATTER[self.trial.device] / 2
+            enough = taken >= most and self.own().scatter() <= SCATTER[self.trial.device] / 2
             if late or enough:
                 break
-            names = [name for name in self.tracks if not self.settled(name)]
-            self.trial.random.shuffle(names)
-            for name in names:
-                child, samples, pace = self.tracks[name]
-                started, used = time.monotonic(), self.trial.candidate.all_seconds()
-                sample(child, name, pace, samples)
-                if child is not self.trial.candidate:
-                    self.idle_s += time.monotonic() - started
-                    self.used_s += self.trial.candidate.all_seconds() - used
+            self.sample_each()
         if self.used_s > BUSY * self.idle_s + BUSY_S:
             self.trial.findings.add(
                 "rejected",
@@ -157,10 +138,56 @@ class Timing:
                 f"processor for {self.used_s:.2f} s: it slows down what it is compared with.",
             )
 
-    def settled(self, name: str) -> bool:
-        """Whether more samples of a baseline would change nothing."""
-        samples = self.tracks[name][1]
-        return name != "candidate" and len(samples.judge) >= TIGHT_SAMPLES and samples.scatter() <= TIGHT
+    def own(self) -> Samples:
+        """The candidate's samples."""
+        return self.tracks["candidate"][1]
+
+    def places(self) -> int:
+        """At how many places to sample: one where results cannot be told to be the same at the next, or there is no graph."""
+        alone = self.trial.problem["mutates"] or "candidate" in self.row.times.get("not_captured", {})
+        return 1 if alone else self.effort.places
+
+    def move(self) -> bool:
+        """Have the candidate's sets lie elsewhere, in another order. False where that is not possible, or where results differ
+        from those before: then only what comes from now on counts, because only that is compared with the reference."""
+        child, samples, pace = self.tracks["candidate"]
+        order = self.trial.random.sample(range(pace.sets), pace.sets)
+        looked = self.trial.random.sample(range(pace.sets), min(MOST_LOOKED, pace.sets))
+        offset = self.trial.random.randrange(1 << 20)
+        before = self.digests(child, [order[index] for index in looked], offset)
+        try:
+            child.ask("move", PLACE_S, order=order)
+        except ChildRaisedError as error:
+            if error.kind == "OutOfMemoryError":
+                return False
+            raise
+        why_not = child.ask("capture", PLACE_S, name="candidate")["why_not"]
+        if why_not:
+            self.row.times.setdefault("not_captured", {})["candidate"] = why_not
+            pace = find_pace(child, "candidate", pace.sets, self.effort.own_s)
+        if why_not or self.digests(child, looked, offset) != before:
+            self.tracks["candidate"] = (child, Samples(), pace)
+            return False
+        samples.move()
+        return True
+
+    def digests(self, child: Child, sets: list[int], offset: int) -> Any:
+        """Sums over the candidate's results of these sets."""
+        return child.ask("digest", CALL_S, name="candidate", digest=offset, sets=sets)["digests"]
+
+    def sample_each(self) -> None:
+        """One sample of each track, in an order that changes."""
+        names = [name for name in self.tracks if name not in self.settled]
+        self.trial.random.shuffle(names)
+        for name in names:
+            child, samples, pace = self.tracks[name]
+            started, used = time.monotonic(), self.trial.candidate.all_seconds()
+            sample(child, name, pace, samples)
+            if child is not self.trial.candidate:
+                self.idle_s += time.monotonic() - started
+                self.used_s += self.trial.candidate.all_seconds() - used
+            if name != "candidate" and len(samples.judge) >= TIGHT_SAMPLES and samples.scatter() <= TIGHT:
+                self.settled.add(name)
 
     def take_warm(self, cold_s: float) -> None:
         """The time of one call again and again on the same data; for the reader, no verdict follows from it."""
@@ -188,16 +215,6 @@ class Timing:
         if trial.compiler is not None and "compile" not in trial.absent and trial.compiler.alive:
             found.append((trial.compiler, ["compile"]))
         return [*found, (trial.candidate, ["candidate"])]
-
-    def count_sets(self) -> int:
-        """Enough sets to pass the last-level cache three times and to make one pass last; no more than memory holds."""
-        effort, request = self.effort, self.trial.request
-        moved: float = max(1.0, self.row.times["bytes"], float(self.size))
-        # The last level of a processor's cache is shared with all else that runs there: nothing keeps it cold or warm.
-        cold = math.ceil(3 * request["cache_bytes"] / moved) if self.trial.device == "cuda" else 1
-        lasting = math.ceil(effort.pass_s * GUESSED_BANDWIDTH[self.trial.device] / moved)
-        budget = min(effort.most_bytes, request["set_bytes"])
-        return max(1, min(max(cold, lasting), effort.most_sets, int(budget / (2 * moved))))
 
     def place(self, args: list[Any], sets: int) -> list[tuple[Child, list[str]]]:
         """Place the inputs in all children at once; those that could, with their tracks. Raises for the candidate alone."""
@@ -243,7 +260,7 @@ class Timing:
         for name in names:
             try:
                 why_not = child.ask("capture", PLACE_S, name=name)["why_not"]
-                pace = find_pace(child, name, sets, self.effort.target_s)
+                pace = find_pace(child, name, sets, self.effort.own_s if name == "candidate" else self.effort.target_s)
             except ChildRaisedError as error:
                 self.raised(name, error)
                 continue
@@ -257,69 +274,17 @@ class Timing:
         times["tracks"] = {}
         for name, (child, samples, pace) in self.tracks.items():
             middle, low, high = samples.summary()
-            wall = eager_wall(child, name) if name == "candidate" or trial.device == "cuda" else None
+            wall = None
+            if name == "candidate" or trial.device == "cuda":
+                wall = eager_wall(child, name, WALL_S if name == "candidate" else BASELINE_WALL_S)
             times["tracks"][name] = {
                 "us": middle * 1e6,
                 "ci95_us": [low * 1e6, high * 1e6],
-                "event_us": _median(samples.events) * 1e6 if samples.events else None,
+                "event_us": statistics.median(samples.events) * 1e6 if samples.events else None,
                 "wall_us": wall * 1e6 if wall else None,
                 "rounds": [pace.few, pace.many],
                 "samples": len(samples.judge),
-                "disturbed_samples": len(samples.judge) - len(samples.undisturbed()),
+                "places_us": [statistics.median(place) * 1e6 for place in samples.places()],
+                "disturbed_samples": len(samples.judge) - sum(map(len, samples.places())),
             }
-        self.judge_candidate()
-
-    def judge_candidate(self) -> None:
-        """The clock against the events, the count of rounds, the roofline and the scatter."""
-        trial, config = self.trial, self.row.config
-        _child, samples, _pace = self.tracks["candidate"]
-        seconds = samples.summary()[0]
-        scattered = samples.scatter() > SCATTER[trial.device]
-        if samples.miscounted:
-            trial.findings.add("rejected", "skipped calls", f"At {config} the graph counted other replays than were asked for.")
-        if samples.events and not scattered:
-            apart = abs(_median(samples.events) - seconds)
-            if apart > max(EVENTS_APART * seconds, EVENTS_APART_S):
-                trial.findings.add(
-                    "rejected",
-                    "clock",
-                    f"At {config} the device's events say {_median(samples.events) * 1e6:.2f} us, "
-                    f"the judge's clock {seconds * 1e6:.2f} us.",
-                    timed=True,
-                )
-        floor = self.floor_s()
-        if seconds < 0.95 * floor:
-            trial.findings.add(
-                "rejected",
-                "impossible",
-                f"At {config} it takes {seconds * 1e6:.2f} us, less than the {floor * 1e6:.2f} us that moving the data or the "
-                "operations need on this device.",
-            )
-        if scattered:
-            trial.findings.add(
-                "inconclusive", "noise", f"At {config} the samples scatter by {100 * samples.scatter():.0f} %: run again alone."
-            )
-
-    def floor_s(self) -> float:
-        """Seconds below which no kernel can be: by the measured copy bandwidth, and by the peak rate where it is known."""
-        times, trial = self.row.times, self.trial
-        cold = times["sets"] * times["bytes"] >= 3 * trial.request["cache_bytes"]
-        copy = trial.method.get("copy_gbps")
-        by_bytes = times["bytes"] / (CEILING[trial.device] * copy * 1e9) if copy and cold and self.cost else 0.0
-        peak = trial.request.get("peak_flops", {}).get(self.row.config.dtype)
-        return max(by_bytes, times["operations"] / peak if peak else 0.0)
-
-
-def _packed_bytes(arg: Any) -> int:
-    ((kind, value),) = arg.items()
-    if kind in {"list", "tuple"}:
-        return sum(map(_packed_bytes, value))
-    if kind not in {"tensor", "turned"}:
-        return 0
-    widths = {"64": 8, "32": 4, "16": 2}
-    width = next((size for digits, size in widths.items() if value["dtype"].endswith(digits)), 1)
-    return width * int(math.prod(value["shape"]))
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
+        judge_times(trial, self.row, self.tracks["candidate"][1])

@@ -85,6 +85,8 @@ class Trial:
         named = set(request["baselines"])
         self.baselines = self._baselines("baselines", shared) if named - {"compile"} else None
         self.compiler = self._baselines("compile", shared) if "compile" in named else None
+        # They compile ahead into the cache that the compiler reads, and are gone before anything is timed.
+        self.helpers = [self._baselines("compile", shared) for _ in range(request["compile_helpers"] if self.compiler else 0)]
 
     def _baselines(self, role: str, shared: Arena) -> Child:
         return Child(role, self.request["commands"][role], [shared, Arena.create(role)])
@@ -144,7 +146,7 @@ class Trial:
 
     def close_children(self) -> None:
         """End all children."""
-        for child in (*self.subjects(), self.reference):
+        for child in (*self.subjects(), *self.helpers, self.reference):
             child.close()
 
     def close(self) -> None:

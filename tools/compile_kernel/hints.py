@@ -161,7 +161,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "Import from inside the package relatively (from .module import …); "
         "another package only if it is a python-depends of build.toml.",
     ),
-    (r"operator \S+ does not exist|'_OpNamespace' .*has no attribute", "No ops.def declares an op of that name: check both spellings."),
+    (
+        r"operator \S+ does not exist|'_OpNamespace' .*has no attribute",
+        "No ops.def declares an op of that name: check both spellings.",
+    ),
     (
         r"died of SIGSEGV|died of SIGABRT|exited with status|ended the process",
         "The import must not end the process: look at what runs "

@@ -156,6 +156,12 @@ def test_the_cuda_hint_is_for_cpp_files_only() -> None:
     assert "nvcc only" not in hint('identifier "f" is undefined', "f<<<1, 2>>>();", "a.cu")
 
 
+def test_only_what_ops_lacks_is_blamed_on_the_declarations() -> None:
+    failed = "import of the built package failed: AttributeError: "
+    assert "ops.def" in hint(failed + "'_OpNamespace' '_relu_cpu_1234567' object has no attribute 'rely'")
+    assert "ops.def" not in hint(failed + "module 'cutlass.cute.core' has no attribute 'ThrMma'")
+
+
 @given(st.text(max_size=300))
 def test_any_words_are_parsed_without_an_error_of_our_own(tmp_path_factory: pytest.TempPathFactory, log: str) -> None:
     parse(log, Sources(tmp_path_factory.getbasetemp()), "x.cu")

@@ -83,6 +83,7 @@ def job(root: Path, name: str, project: Path, **asked: Any) -> dict[str, Any]:
         "method": report["method"],
         "phases": method.get("phase_seconds", {}),
         "device": report["device"],
+        "tracks": [{"shape": r["shape"], "dtype": r["dtype"], **r.get("tracks", {})} for r in written["judge"]["rows"]],
     }
 
 
@@ -99,11 +100,17 @@ def repeat(root: Path, project: Path) -> dict[str, Any]:
         "reasons": jobs[0]["reasons"],
         "us": {},
         "spread_pct": {},
+        # Of each job by the device's events, and at each place in memory: whether a difference is the clock's or the kernel's.
+        "event_us": {},
+        "places_us": {},
     }
+    own = [{"x".join(map(str, t["shape"])): t["candidate"] for t in j["tracks"] if "candidate" in t} for j in jobs]
     for shape in us(jobs[0]):
         values = [us(j)[shape] for j in jobs if shape in us(j)]
         middle = statistics.median(values)
         found["us"][shape] = values
+        found["event_us"][shape] = [round(tracks[shape]["event_us"], 3) for tracks in own if shape in tracks]
+        found["places_us"][shape] = [[round(v, 3) for v in t[shape]["places_us"]] for t in own if shape in t]
         found["spread_pct"][shape] = round(100 * max(abs(v - middle) for v in values) / middle, 2)
     return {**found, "jobs": jobs}
 
@@ -240,6 +247,11 @@ def table(found: dict[str, Any]) -> list[str]:
         lines += [
             f"repeat  {s:>12} {v} us, spread {found['repeat']['spread_pct'][s]} %" for s, v in found["repeat"]["us"].items()
         ]
+        lines += [
+            f"repeat  {s:>12} events {v}, places {found['repeat']['places_us'][s]}"
+            for s, v in found["repeat"]["event_us"].items()
+        ]
+        lines += [f"repeat  seconds {[j['seconds'] for j in found['repeat']['jobs']]}"]
         lines.append(f"repeat  verdicts {found['repeat']['verdicts']} {found['repeat']['reasons'][:2]}")
     if "compare" in found:
         hidden = {"verdict", "sm_mhz", "seconds"}

@@ -5,9 +5,10 @@
 //
 // Bytes moved: x is read once and out written once, 2 * rows * n * sizeof(T); gated also reads update and writes x, twice that.
 // gate, scale and shift come from cache.
-// Limit: DRAM bandwidth; eight floating-point operations an element are free.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
-// then warps through shared memory; those of LayerNorm are right where the mean is large, too (moments.cuh).
+// Limit: DRAM bandwidth; in 16 bits, with ten instructions an element, nearly that of instructions.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers, four vectors each. Sums are in float:
+// lanes of a warp, then warps through shared memory; those of LayerNorm are right where the mean is large, too (moments.cuh).
+// Scale and shift are asked for before the sums.
 // Rows over 32 KB, which no such model has, and rows that are not aligned are read again from cache, an element at a time.
 // One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
 
@@ -29,7 +30,6 @@ struct Arguments {
   int64_t n, per_sample;
   float eps;
   bool rms;
-  bool streaming;  // see `rows::store`
 };
 
 template <typename T, int kVectors>
@@ -46,14 +46,14 @@ __device__ __forceinline__ void load(const T* row, int vectors, uint4 (&into)[kV
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = threadIdx.x + j * blockDim.x;
-    into[j] = v < vectors ? rows::load_once(row + v * rows::kLanes<T>) : make_uint4(0, 0, 0, 0);
+    into[j] = v < vectors ? rows::load(row + v * rows::kLanes<T>) : make_uint4(0, 0, 0, 0);
   }
 }
 
 // held += factor * update, rounded: what is normalised is the sum as the next layer will see it.
 template <typename T, int kVectors>
 __device__ __forceinline__ void add_gated(T* row, int vectors, const uint4 (&update)[kVectors], const uint4 (&factor)[kVectors],
-                                          uint4 (&held)[kVectors], bool streaming) {
+                                          uint4 (&held)[kVectors]) {
   constexpr int kLanes = rows::kLanes<T>;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
@@ -66,7 +66,7 @@ __device__ __forceinline__ void add_gated(T* row, int vectors, const uint4 (&upd
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) lane[i] = fmaf(gate[i], more[i], lane[i]);
     held[j] = rows::pack<T>(lane);
-    rows::store(row + v * kLanes, held[j], streaming);
+    rows::store(row + v * kLanes, held[j]);
   }
 }
 
@@ -83,14 +83,11 @@ __device__ __forceinline__ float squares_of(const uint4 (&held)[kVectors]) {
   return sum;
 }
 
-// Gated kernels hold three vectors where the others hold one, and need the registers of a third of the threads.
-constexpr int blocks_per_sm(int vectors_per_thread, bool gated) {
-  if (vectors_per_thread > 2) return gated ? 1 : 2;
-  return gated ? 2 : rows::blocks_per_sm(vectors_per_thread, true);
-}
+// Four vectors a thread; gated kernels hold update and gate beside them, which needs the registers of half the threads.
+constexpr int kVectors = 4;
 
-template <typename T, int kVectors, bool kGated>
-__global__ void __launch_bounds__(rows::threads_of(kVectors), blocks_per_sm(kVectors, kGated))
+template <typename T, bool kGated>
+__global__ void __launch_bounds__(rows::threads_of(kVectors), kGated ? 1 : rows::blocks_per_sm(kVectors, true))
     adaln_in_registers(Arguments<T> a) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[3][32];
@@ -108,27 +105,11 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), blocks_per_sm(kVec
     uint4 update[kVectors], factor[kVectors];
     load<T>(a.update + (active ? a.update_rows.start(row) : 0), vectors, update);
     fetch<T>(a.gate + a.gate_rows.start(sample), vectors, factor);
-    add_gated<T>(x_row, vectors, update, factor, held, a.streaming);
+    add_gated<T>(x_row, vectors, update, factor, held);
   }
-
-  const T* scale = a.scale + a.scale_rows.start(sample);
-  const T* shift = a.shift + a.shift_rows.start(sample);
-  // Beside the row, as long as there are registers for them.
-  constexpr bool kEarly = sizeof(T) == 4 || (kGated && kVectors == 2);
   uint4 factors[kVectors], summands[kVectors];
-#pragma unroll
-  for (int j = 0; j < kVectors; ++j) {
-    const int v = threadIdx.x + j * blockDim.x;
-    if (v >= vectors) continue;
-    if constexpr (kEarly) {
-      factors[j] = rows::load_shared_by_rows(scale + v * kLanes);
-      summands[j] = rows::load_shared_by_rows(shift + v * kLanes);
-    } else {
-      rows::prefetch_at_first(scale + v * kLanes);
-      rows::prefetch_at_first(shift + v * kLanes);
-    }
-  }
-  rows::let_next_start();
+  fetch<T>(a.scale + a.scale_rows.start(sample), vectors, factors);
+  fetch<T>(a.shift + a.shift_rows.start(sample), vectors, summands);
 
   float about = 0.0f, offset = 0.0f, inverse;
   if (a.rms) {
@@ -139,26 +120,24 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), blocks_per_sm(kVec
     inverse = moments.inverse(a.eps);
     offset = -moments.rest() * inverse;
   }
+  rows::let_next_start();
 
   T* out_row = a.out + row * a.n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = threadIdx.x + j * blockDim.x;
     if (v >= vectors) continue;
-    if constexpr (!kEarly) {
-      factors[j] = rows::load_shared_by_rows(scale + v * kLanes);
-      summands[j] = rows::load_shared_by_rows(shift + v * kLanes);
-    }
     float lane[kLanes], factor[kLanes], summand[kLanes];
-    rows::keep_packed(held[j]);
-    rows::unpack<T>(held[j], lane);
+    rows::keep_packed(factors[j]);
+    rows::keep_packed(summands[j]);
+    rows::unpack_again<T>(held[j], lane);
     rows::unpack<T>(factors[j], factor);
     rows::unpack<T>(summands[j], summand);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) {
       lane[i] = fmaf(fmaf(lane[i] - about, inverse, offset), 1.0f + factor[i], summand[i]);
     }
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane), a.streaming);
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
 }
 
@@ -211,12 +190,13 @@ cudaError_t launch(Arguments<T> a, cudaStream_t stream) {
   for (const Layout* layout : {&a.x_rows, &a.update_rows, &a.gate_rows, &a.scale_rows, &a.shift_rows}) {
     aligned = aligned && layout->aligned(kLanes);
   }
-  const rows::Shape shape = rows::shape_for((a.n + kLanes - 1) / kLanes, false);
-  const rows::Device device = rows::device_of(adaln_in_registers<T, 2, kGated>);
-  a.streaming = device.streams((kGated ? 4 : 2) * a.x_rows.rows * a.n * static_cast<int64_t>(sizeof(T)));
+  const rows::Device device = rows::device_of(adaln_in_registers<T, kGated>);
+  const int64_t vectors = (a.n + kLanes - 1) / kLanes;
+  const bool fits = aligned && vectors <= kVectors * rows::threads_of(kVectors);
+  const rows::Shape shape =
+      fits ? rows::shape_for(vectors, a.x_rows.rows, device, kVectors) : rows::shape_of_elements(vectors, device);
   const auto run = [&](auto kernel) { return rows::launch(kernel, device, shape, a.x_rows.rows, stream, a); };
-  if (aligned && shape.vectors_per_thread == 2) return run(adaln_in_registers<T, 2, kGated>);
-  if (aligned && shape.vectors_per_thread == 4) return run(adaln_in_registers<T, 4, kGated>);
+  if (fits) return run(adaln_in_registers<T, kGated>);
   return run(adaln_reading_again<T, kGated>);
 }
 
@@ -245,8 +225,7 @@ const char* adaln_launch(void* out, void* x, const void* update, const void* gat
                          n,
                          per_sample,
                          eps,
-                         rms,
-                         false};
+                         rms};
     const auto run = update != nullptr ? launch<T, true> : launch<T, false>;
     return run(a, static_cast<cudaStream_t>(stream));
   });

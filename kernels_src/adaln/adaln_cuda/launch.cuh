@@ -37,28 +37,50 @@ __device__ __forceinline__ void let_next_start() {
 
 // ---- the rule ---------------------------------------------------------------------------------------------------------
 
+// What the rule wants to know of the current device.
+struct Device {
+  int sms;
+  bool sm_90;  // its machine code was made for compute capability 9.0 or newer: clusters, and kernels that start early
+};
+
 // How a row is held in registers: `blocks` of `threads` threads with `vectors_per_thread` vectors each.
 struct Shape {
   int threads;             // blockDim.x: of one row, or of a block's part of it
   int rows_per_block;      // blockDim.y
-  int vectors_per_thread;  // 1, 2 or 4; 0 where a block keeps what it can of a row and reads the rest again
+  int vectors_per_thread;  // 1, 2, 4 or 8; 0 where a block keeps what it can of a row and reads the rest again
   int blocks;              // the cluster that shares a row; 1 for none
 };
 
-// Two vectors a thread, or one of each of two `streams`, are 32 bytes in flight, 64 KB an SM at full occupancy, which hides the
-// latency of DRAM. A longer row first widens its block until it holds 1024 vectors, then takes four vectors a thread (32 KB of
-// row, two blocks an SM). Still longer rows are shared by a cluster of up to eight such blocks if there are too few of them for
-// the SMs (`few`). Else a block of 1024 threads takes one alone and reads what it cannot keep again, from L2. Rows of less than
-// 128 threads share a block.
-constexpr int64_t kMostOfABlock = 4 * 512;
+// What the rule asks the compiler for, as launch bounds of a kernel with so many vectors a thread.
+constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread == 1 || vectors_per_thread == 8 ? 1024 : 512; }
+// `registers` of a thread more than full occupancy leaves it cost a quarter of the threads.
+constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
+  if (vectors_per_thread == 1) return kThreadsPerSm / 1024;
+  if (vectors_per_thread == 8) return 1;
+  if (vectors_per_thread > 2) return registers && kThreadsPerSm < 2048 ? 1 : 2;
+  return (registers ? kThreadsPerSm * 3 / 4 : kThreadsPerSm) / 512;
+}
 
-inline Shape shape_for(int64_t vectors, bool few, int streams = 1) {
-  Shape shape{0, 1, 4, 1};
-  if (vectors <= 1024) {
-    shape.vectors_per_thread = 2 / streams;
-  } else if (vectors > kMostOfABlock) {
-    if (!few || vectors > 8 * kMostOfABlock) return {1024, 1, 0, 1};
-    while (vectors > shape.blocks * kMostOfABlock) shape.blocks *= 2;
+// Two vectors a thread are 32 bytes in flight, 64 KB an SM at full occupancy, which hides the latency of DRAM; one of each of
+// two inputs are as many. Where an element takes many instructions, four vectors a thread share out what a thread does but
+// once, and half the threads leave 64 registers each. So a kernel says how many it `prefers`. A row that is longer first widens
+// its block until it holds 1024 vectors, then takes four vectors a thread (32 KB of row, two blocks an SM), then as many as the
+// kernel can at most (eight: 128 KB, a block or two an SM). Still longer rows are shared by a cluster of up to eight such
+// blocks, if it fills its registers to three quarters at least; rows that are too few for the SMs by one of more blocks. Else a
+// block of 1024 threads takes one alone and reads what it cannot keep again, from cache. Rows of less than 128 threads share a
+// block.
+inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int prefers = 2, int most = 8) {
+  constexpr int kMostBlocks = 8;
+  Shape shape{0, 1, vectors <= 1024 ? prefers : 4, 1};
+  if (vectors > 4 * threads_of(4)) {
+    const int64_t held = most * threads_of(most);
+    const bool few = device.sm_90 && 2 * rows <= device.sms;
+    shape.vectors_per_thread = most;
+    while (vectors > shape.blocks * held && shape.blocks <= kMostBlocks) shape.blocks *= 2;
+    while (few && shape.blocks < kMostBlocks && 2 * shape.blocks * rows <= device.sms) shape.blocks *= 2;
+    const bool fills = most == 8 && 4 * vectors >= 3 * shape.blocks * held;
+    const bool shared = device.sm_90 && shape.blocks <= kMostBlocks && (few || fills);
+    if (shape.blocks > 1 && !shared) return {1024, 1, 0, 1};
   }
   const int held = shape.blocks * shape.vectors_per_thread;
   const int threads = static_cast<int>((vectors + held - 1) / held);
@@ -72,51 +94,31 @@ inline Shape shape_for(int64_t vectors, bool few, int streams = 1) {
   return shape;
 }
 
-// What the rule asks the compiler for, as launch bounds of a kernel with so many vectors a thread.
-constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread == 1 ? 1024 : 512; }
-// `registers` of a thread more than full occupancy leaves it cost a quarter of the threads.
-constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
-  if (vectors_per_thread == 1) return kThreadsPerSm / 1024;
-  if (vectors_per_thread > 2) return registers && kThreadsPerSm < 2048 ? 1 : 2;
-  return (registers ? kThreadsPerSm * 3 / 4 : kThreadsPerSm) / 512;
+// For rows that are read an element at a time, by as many threads as there are vectors.
+inline Shape shape_of_elements(int64_t vectors, const Device& device) {
+  return shape_for(vectors < 1024 ? vectors : 1024, 1, device, 1);
 }
-
-// What the rule wants to know of the current device.
-struct Device {
-  int sms;
-  int64_t l2_bytes;
-  bool sm_90;  // its machine code was made for compute capability 9.0 or newer: clusters, and kernels that start early
-
-  // Whether a kernel that moves so many bytes stores its results as streaming. What L2 cannot keep for the next kernel only
-  // takes the place of what is read: 5 % of the time on an H200.
-  bool streams(int64_t bytes) const { return bytes > l2_bytes; }
-
-  // Whether a cluster of blocks should share a row, because so many blocks would leave SMs idle.
-  bool few(int64_t blocks) const { return sm_90 && 2 * blocks <= sms; }
-};
 
 // All kernels of one file are made for the same devices, so `kernel` is any of them. Asked once: it takes microseconds. Two
 // threads that ask at once get the same answer. (std::call_once would need a newer glibc than manylinux_2_28 has.)
 template <typename... Parameters>
 Device device_of(void (*kernel)(Parameters...)) {
   constexpr int kMost = 64;
-  static std::atomic<uint64_t> known[kMost];  // bit 63: asked, 62: sm_90; from bit 40 the SMs, below it the bytes of L2
+  static std::atomic<uint32_t> known[kMost];  // bit 31: asked, 30: sm_90; below it the SMs
   int index = 0;
   const bool has_place = cudaGetDevice(&index) == cudaSuccess && index < kMost;
-  uint64_t packed = has_place ? known[index].load(std::memory_order_relaxed) : 0;
+  uint32_t packed = has_place ? known[index].load(std::memory_order_relaxed) : 0;
   if (packed == 0) {
-    int sms = 1, l2 = 0;
+    int sms = 1;
     cudaFuncAttributes attributes{};
     const bool answered = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, index) == cudaSuccess &&
-                          cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, index) == cudaSuccess &&
                           cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess;
     if (!answered) cudaGetLastError();
-    const uint64_t sm_90 = answered && attributes.ptxVersion >= 90;
-    packed = uint64_t{1} << 63 | sm_90 << 62 | static_cast<uint64_t>(sms) << 40 | static_cast<uint64_t>(l2);
+    const uint32_t sm_90 = answered && attributes.ptxVersion >= 90;
+    packed = uint32_t{1} << 31 | sm_90 << 30 | static_cast<uint32_t>(sms);
     if (answered && has_place) known[index].store(packed, std::memory_order_relaxed);
   }
-  constexpr uint64_t kSms = (1 << 22) - 1, kBytes = (uint64_t{1} << 40) - 1;
-  return {static_cast<int>(packed >> 40 & kSms), static_cast<int64_t>(packed & kBytes), (packed >> 62 & 1) != 0};
+  return {static_cast<int>(packed & 0x3fffffff), (packed >> 30 & 1) != 0};
 }
 
 // Launches `kernel`, which calls `wait_for_previous`, with `cluster` neighbouring blocks to a cluster.
@@ -163,7 +165,7 @@ struct Pieces {
 inline Pieces pieces_of(int64_t vectors) {
   const int64_t pieces = (vectors + kThreadsOfPiece - 1) / kThreadsOfPiece;
   const int64_t each = (vectors + pieces - 1) / pieces;
-  Shape shape = shape_for(each, false, 2);
+  Shape shape = shape_for(each, 1, {}, 1);
   if (pieces > 1) shape.rows_per_block = 1;
   return {each, pieces, shape};
 }

@@ -21,7 +21,7 @@ template <typename T, int kVectors, bool kClustered>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, true))
     add_rmsnorm_in_registers(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
                              const T* __restrict__ weight, Layout layout, Layout residual_layout, int n, float eps,
-                             float weight_offset, bool streaming) {
+                             float weight_offset) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[32], slot;
 
@@ -38,15 +38,14 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    held[j] = v < vectors ? rows::load_once(residual_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    held[j] = v < vectors ? rows::load(residual_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
   uint4 added[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    added[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    added[j] = v < vectors ? rows::load(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
-  rows::let_next_start();
   float sum = 0.0f;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
@@ -58,7 +57,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     // What is normalised is the sum as the next layer will see it: rounded.
     held[j] = rows::pack<T>(lane);
     const int v = first + j * blockDim.x;
-    if (v < vectors) rows::store(residual_row + v * kLanes, held[j], streaming);
+    if (v < vectors) rows::store(residual_row + v * kLanes, held[j]);
     rows::unpack<T>(held[j], lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
@@ -72,6 +71,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
   if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot);
+  rows::let_next_start();
   const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
 
   T* out_row = out + row * n;
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
     }
-    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
   if constexpr (kClustered) rows::cluster_wait();
 }
@@ -99,7 +99,7 @@ template <typename T>
 __global__ void __launch_bounds__(1024)
     add_rmsnorm_kept_in_part(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
                              const T* __restrict__ weight, Layout layout, Layout residual_layout, int64_t n, float eps,
-                             float weight_offset, bool streaming) {
+                             float weight_offset) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[32];
   const T* x_row = x + layout.start(blockIdx.x);
@@ -112,11 +112,11 @@ __global__ void __launch_bounds__(1024)
   const auto add = [&](int64_t v, uint4& vector) {
     float lane[kLanes], more[kLanes];
     rows::unpack<T>(vector, lane);
-    rows::unpack<T>(rows::load_once(x_row + v * kLanes), more);
+    rows::unpack<T>(rows::load(x_row + v * kLanes), more);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) lane[i] += more[i];
     vector = rows::pack<T>(lane);
-    rows::store(residual_row + v * kLanes, vector, false);
+    rows::store(residual_row + v * kLanes, vector);
     rows::unpack<T>(vector, lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(1024)
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
     }
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   };
   rows::each_kept(vectors, held, write);
   rows::each_other(residual_row, vectors, write);  // its own writes: no other thread wrote these vectors
@@ -183,19 +183,21 @@ cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layou
                        rows::aligned(residual) && rows::aligned(x) && rows::aligned(weight);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
   const rows::Device device = rows::device_of(add_rmsnorm_by_element<T>);
-  const rows::Shape shape = rows::shape_for(vectors, aligned && device.few(layout.rows), 2);
-  const bool streaming = device.streams(4 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
+  // 16-bit elements take twice the instructions a byte.
+  constexpr int kPrefers = sizeof(T) == 2 ? 4 : 1;
+  const rows::Shape shape = aligned ? rows::shape_for(vectors, layout.rows, device, kPrefers, 4)
+                                    : rows::shape_of_elements(vectors, device);
   const auto run = [&](auto kernel, auto length, auto... more) {
     return rows::launch(kernel, device, shape, layout.rows, stream, out, residual, x, weight, layout, residual_layout, length,
                         eps, weight_offset, more...);
   };
   if (!aligned) return run(add_rmsnorm_by_element<T>, n);
   const int length = static_cast<int>(n);
-  if (shape.blocks > 1) return run(add_rmsnorm_in_registers<T, 4, true>, length, streaming);
+  if (shape.blocks > 1) return run(add_rmsnorm_in_registers<T, 4, true>, length);
   switch (shape.vectors_per_thread) {
-    case 1: return run(add_rmsnorm_in_registers<T, 1, false>, length, streaming);
-    case 4: return run(add_rmsnorm_in_registers<T, 4, false>, length, streaming);
-    default: return run(add_rmsnorm_kept_in_part<T>, n, streaming);
+    case 0: return run(add_rmsnorm_kept_in_part<T>, n);
+    case 4: return run(add_rmsnorm_in_registers<T, 4, false>, length);
+    default: return run(add_rmsnorm_in_registers<T, kPrefers, false>, length);
   }
 }
 

@@ -77,7 +77,7 @@ struct Running {
 template <typename T>
 __device__ __forceinline__ uint4 load(const uint4* at, const uint4* end) {
   uint4 vector = make_uint4(kNothing<T>, kNothing<T>, kNothing<T>, kNothing<T>);
-  if (at < end) vector = rows::load_once(at);
+  if (at < end) vector = rows::load(at);
   return vector;
 }
 

@@ -113,34 +113,20 @@ __device__ __forceinline__ uint4 pack(const float (&lane)[kLanes<T>]) {
   return make_uint4(word[0], word[1], word[2], word[3]);
 }
 
-// Data that is read once: it passes L1 by, so that what is read by every row (a weight) stays there.
-__device__ __forceinline__ uint4 load_once(const void* address) {
+// As one instruction: left to itself the compiler sometimes writes the four words one by one. Without a hint, though rows are
+// read once: whatever tells the caches so (L1::no_allocate, evict first, .cs and .lu of loads, .cs of stores) costs 1 to 6 % of
+// the time on an H200 where the bytes moved exceed L2, and gains nothing below that.
+__device__ __forceinline__ uint4 load(const void* address) {
   uint4 v;
-  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(address));
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(address));
   return v;
 }
 
+__device__ __forceinline__ void store(void* address, const uint4& v) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
 __device__ __forceinline__ uint4 load_shared_by_rows(const void* address) { return __ldg(static_cast<const uint4*>(address)); }
-
-// Has what every row reads brought near for a later load that no register is free for now. Only for the blocks that are there
-// first: the others find it in their SM's L1, which a prefetch does not ask, and all of them together would wait for the same
-// few lines of L2 (118 us in the place of 45 for rows of 256 elements on an H200).
-__device__ __forceinline__ void prefetch_at_first(const void* address) {
-  if (blockIdx.x < 1024) asm volatile("prefetch.global.L1 [%0];" ::"l"(address));
-}
-
-// As one instruction: left to itself the compiler sometimes writes the four words one by one. `streaming` results are the first
-// that L2 gives up: see `Device::streams`.
-__device__ __forceinline__ void store(void* address, const uint4& v, bool streaming) {
-  if (streaming) {
-    asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
-                 : "memory");
-  } else {
-    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
-  }
-}
 
 // `kCount` neighbouring elements as floats: one vector, or a single element for rows that are not aligned.
 template <typename T, int kCount>
@@ -148,31 +134,44 @@ __device__ __forceinline__ void read(const T* address, float (&lane)[kCount]) {
   if constexpr (kCount == 1) {
     lane[0] = to_float(*address);
   } else {
-    unpack<T>(*reinterpret_cast<const uint4*>(address), lane);
+    unpack<T>(load(address), lane);
   }
 }
 
 template <typename T, int kCount>
-__device__ __forceinline__ void read_once(const T* address, float (&lane)[kCount]) {
-  if constexpr (kCount == 1) {
-    lane[0] = to_float(*address);
-  } else {
-    unpack<T>(load_once(address), lane);
-  }
-}
-
-template <typename T, int kCount>
-__device__ __forceinline__ void write(T* address, const float (&lane)[kCount], bool streaming) {
+__device__ __forceinline__ void write(T* address, const float (&lane)[kCount]) {
   if constexpr (kCount == 1) {
     *address = from_float<T>(lane[0]);
   } else {
-    store(address, pack<T>(lane), streaming);
+    store(address, pack<T>(lane));
   }
 }
 
 // Makes the compiler forget that it has unpacked `v` already. It would rather keep the floats across the reduction, which takes
 // twice the registers of 16-bit elements and so half the rows in flight.
 __device__ __forceinline__ void keep_packed(uint4& v) { asm volatile("" : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)); }
+
+// Unpacks once more what was unpacked before the reduction, by other instructions than then: the assembler would rather spill
+// the floats of many vectors than do the same again, whatever `keep_packed` asks of the compiler.
+template <typename T>
+__device__ __forceinline__ void unpack_again(uint4& vector, float (&lane)[kLanes<T>]) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    const uint32_t word[4] = {vector.x, vector.y, vector.z, vector.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      lane[2 * i] = __uint_as_float(__byte_perm(word[i], 0, 0x1044));
+      lane[2 * i + 1] = __uint_as_float(__byte_perm(word[i], 0, 0x3244));
+    }
+  } else {
+    if constexpr (sizeof(T) == 2) {
+      // A permutation that changes nothing, which shows at run time alone: blockDim.z is 1.
+      const uint32_t order = 0x320f + blockDim.z;
+      vector = make_uint4(__byte_perm(vector.x, 0, order), __byte_perm(vector.y, 0, order), __byte_perm(vector.z, 0, order),
+                          __byte_perm(vector.w, 0, order));
+    }
+    unpack<T>(vector, lane);
+  }
+}
 
 // `kCount` elements as they lie in memory: one vector, or a single element for rows that are not aligned.
 template <typename T, int kCount>
@@ -183,7 +182,7 @@ __device__ __forceinline__ Packed<T, kCount> load_packed(const T* address) {
   if constexpr (kCount == 1) {
     return *address;
   } else {
-    return load_once(address);
+    return load(address);
   }
 }
 
@@ -207,7 +206,7 @@ __device__ __forceinline__ void load_kept(const T* row, int64_t vectors, uint4 (
 #pragma unroll
   for (int j = 0; j < kKept; ++j) {
     const int64_t v = threadIdx.x + j * blockDim.x;
-    held[j] = v < vectors ? load_once(row + v * kLanes<T>) : make_uint4(0, 0, 0, 0);
+    held[j] = v < vectors ? load(row + v * kLanes<T>) : make_uint4(0, 0, 0, 0);
   }
 }
 

@@ -80,8 +80,7 @@ __device__ __forceinline__ float gelu(float gate) {
 // `kLanes` elements at a time: 16 bytes, or one where the rows are not aligned.
 template <typename T, int kLanes, bool kTanh>
 __global__ void __launch_bounds__(rows::kThreadsOfPiece, rows::kPiecesPerSm)
-    geglu_kernel(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n, bool gate_first, int64_t piece,
-                 bool streaming) {
+    geglu_kernel(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n, bool gate_first, int64_t piece) {
   const int64_t row = rows::row_of_piece();
   if (row >= layout.rows) return;
   const T* x_row = x + layout.start(row);
@@ -91,7 +90,7 @@ __global__ void __launch_bounds__(rows::kThreadsOfPiece, rows::kPiecesPerSm)
   rows::wait_for_previous();
   const int64_t first = (blockIdx.x * piece + threadIdx.x) * kLanes;
   const int64_t end = min(n, (static_cast<int64_t>(blockIdx.x) + 1) * piece * kLanes);
-  rows::write_gated<T, kLanes>(out_row, gate_row, value_row, first, end, streaming, gelu<T, kTanh>);
+  rows::write_gated<T, kLanes>(out_row, gate_row, value_row, first, end, gelu<T, kTanh>);
 }
 
 template <typename T, bool kTanh>
@@ -101,8 +100,7 @@ cudaError_t launch(T* out, const T* x, const Layout& layout, int64_t n, bool gat
   const auto run = [&](auto kernel, int lanes) {
     const rows::Pieces cut = rows::pieces_of((n + lanes - 1) / lanes);
     const rows::Device device = rows::device_of(kernel);
-    const bool streaming = device.streams(3 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
-    return rows::launch_pieces(kernel, device, cut, layout.rows, stream, out, x, layout, n, gate_first, cut.vectors, streaming);
+    return rows::launch_pieces(kernel, device, cut, layout.rows, stream, out, x, layout, n, gate_first, cut.vectors);
   };
   return aligned ? run(geglu_kernel<T, kLanes, kTanh>, kLanes) : run(geglu_kernel<T, 1, kTanh>, 1);
 }

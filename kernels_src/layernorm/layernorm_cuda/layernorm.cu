@@ -2,10 +2,11 @@
 //   out[r, i] = (x[r, i] - mean(x[r, :])) / sqrt(var(x[r, :]) + eps) * weight[i] + bias[i]
 //
 // Bytes moved: each element is read once and written once, 2 * rows * n * sizeof(T); weight and bias come from cache.
-// Limit: DRAM bandwidth; six floating-point operations an element are free.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers, so that the variance is taken from
-// differences from a mean, which stays right where the mean is large (moments.cuh). Sums are in float: lanes of a warp, then
-// warps through shared memory, then blocks of a cluster.
+// Limit: DRAM bandwidth; in 16 bits, with nine instructions an element, nearly that of instructions.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers, four vectors each, so that the variance
+// is taken from differences from a mean, which stays right where the mean is large (moments.cuh). Sums are in float: lanes of a
+// warp, then warps through shared memory, then blocks of a cluster. Weight and bias are asked for before the sums. Rows that
+// one warp holds with two vectors a thread keep their weight and bias for several rows.
 // Read again from cache: what a block cannot keep of a longer row, and rows that are no multiple of 16 bytes or start elsewhere
 // than at one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
@@ -18,49 +19,71 @@ namespace {
 
 using rows::Layout;
 
-// The `v`-th vector of weight or bias, `otherwise` where there is none.
+// Vectors of the longest row that one warp takes with two a thread. Blocks of such rows take several groups of them in turn
+// where that leaves enough blocks for each SM.
+constexpr int kMostOfShortRows = 64, kTurns = 4, kEnoughPerSm = 16;
+
 template <typename T>
-__device__ __forceinline__ void read_or(const T* vector, int64_t v, float otherwise, float (&lane)[rows::kLanes<T>]) {
-  if (vector != nullptr) {
-    rows::unpack<T>(rows::load_shared_by_rows(vector + v * rows::kLanes<T>), lane);
-  } else {
+__device__ __forceinline__ uint4 all(float value) {
+  float lane[rows::kLanes<T>];
 #pragma unroll
-    for (float& each : lane) each = otherwise;
-  }
+  for (float& each : lane) each = value;
+  return rows::pack<T>(lane);
 }
 
-template <typename T, int kVectors, bool kClustered>
+// The normalised vector, scaled and shifted.
+template <typename T>
+__device__ __forceinline__ uint4 normalise(uint4 vector, const rows::Moments& moments, float inverse, uint4 weight,
+                                           uint4 bias) {
+  constexpr int kLanes = rows::kLanes<T>;
+  const float offset = -moments.rest() * inverse;
+  float lane[kLanes], scale[kLanes], shift[kLanes];
+  rows::keep_packed(weight);
+  rows::keep_packed(bias);
+  rows::unpack_again<T>(vector, lane);
+  rows::unpack<T>(weight, scale);
+  rows::unpack<T>(bias, shift);
+#pragma unroll
+  for (int i = 0; i < kLanes; ++i) lane[i] = fmaf(fmaf(lane[i] - moments.about, inverse, offset), scale[i], shift[i]);
+  return rows::pack<T>(lane);
+}
+
+// `kVectors` of the row a thread; eight may be those of a cluster's part of it.
+template <typename T, int kVectors>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, true))
     layernorm_in_registers(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight,
-                           const T* __restrict__ bias, Layout layout, int n, float eps, bool streaming) {
+                           const T* __restrict__ bias, Layout layout, int n, float eps) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[3][32], slots[3];
 
-  const unsigned parts = kClustered ? rows::cluster_size() : 1;
-  const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
-  const int before = kClustered ? rows::cluster_rank() * kVectors * blockDim.x : 0;
+  const unsigned parts = kVectors == 8 ? rows::cluster_size() : 1;
+  const int64_t row = parts > 1 ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const int before = parts > 1 ? rows::cluster_rank() * kVectors * blockDim.x : 0;
   const int first = threadIdx.x + before;
   const bool active = row < layout.rows;
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
   rows::wait_for_previous();
-  uint4 held[kVectors];
+  uint4 held[kVectors], scale[kVectors], shift[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    held[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    held[j] = v < vectors ? rows::load(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
-  // Beside the row and its sums there are no registers for weight and bias.
-#pragma unroll
-  for (int j = 0; j < kVectors; ++j) {
+  const auto fetch = [&](int j) {
     const int v = first + j * blockDim.x;
-    if (weight != nullptr && v < vectors) rows::prefetch_at_first(weight + v * kLanes);
-    if (bias != nullptr && v < vectors) rows::prefetch_at_first(bias + v * kLanes);
-  }
-  rows::let_next_start();
+    scale[j] = all<T>(1.0f);
+    shift[j] = all<T>(0.0f);
+    if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
+    if (bias != nullptr && v < vectors) shift[j] = rows::load_shared_by_rows(bias + v * kLanes);
+  };
+  // Beside eight vectors there are no registers for any of weight and bias before the sums.
+  constexpr int kAhead = kVectors == 8 ? 0 : kVectors;
+#pragma unroll
+  for (int j = 0; j < kAhead; ++j) fetch(j);
   rows::Moments moments = rows::moments_in_registers<T>(held, vectors - before, scratch);
-  if constexpr (kClustered) {
+  if (parts > 1) {
     const float sum = fmaf(moments.about, moments.count, moments.sum);
     moments.move(rows::reduce_cluster<rows::Add>(sum, &slots[0]) / static_cast<float>(n));
     rows::cluster_wait();
@@ -68,32 +91,71 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     rows::reduce_cluster<rows::Add>(sums, &slots[1]);
     moments = {moments.about, sums[0], sums[1], static_cast<float>(n)};
   }
-  const float inverse = moments.inverse(eps), offset = -moments.rest() * inverse;
+  rows::let_next_start();
+  const float inverse = moments.inverse(eps);
 
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    if (v >= vectors) continue;
-    float scale[kLanes], shift[kLanes], lane[kLanes];
-    read_or<T>(weight, v, 1.0f, scale);
-    read_or<T>(bias, v, 0.0f, shift);
-    rows::keep_packed(held[j]);
-    rows::unpack<T>(held[j], lane);
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) {
-      lane[i] = fmaf(fmaf(lane[i] - moments.about, inverse, offset), scale[i], shift[i]);
-    }
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+    if (j + kAhead < kVectors) fetch(j + kAhead);
+    if (v < vectors) rows::store(out_row + v * kLanes, normalise<T>(held[j], moments, inverse, scale[j], shift[j]));
   }
-  if constexpr (kClustered) rows::cluster_wait();
+  if (parts > 1) rows::cluster_wait();
+}
+
+// Rows that the lanes of a warp or fewer hold with two vectors each. A block takes `turns` groups of rows one after the other
+// and has the next one's vectors on their way; weight and bias stay in registers.
+template <typename T>
+__global__ void __launch_bounds__(128, rows::kThreadsPerSm / 256)
+    layernorm_of_short_rows(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight,
+                            const T* __restrict__ bias, Layout layout, int n, float eps, int turns) {
+  constexpr int kLanes = rows::kLanes<T>, kVectors = 2;
+  const int vectors = n / kLanes;
+  int64_t row = static_cast<int64_t>(blockIdx.x) * turns * blockDim.y + threadIdx.y;
+  uint4 next[kVectors], scale[kVectors], shift[kVectors];
+  const auto fetch = [&](int64_t from) {
+    const T* x_row = x + (from < layout.rows ? layout.start(from) : 0);
+#pragma unroll
+    for (int j = 0; j < kVectors; ++j) {
+      const int v = threadIdx.x + j * blockDim.x;
+      next[j] = from < layout.rows && v < vectors ? rows::load(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    }
+  };
+
+  rows::wait_for_previous();
+  fetch(row);
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) {
+    const int v = threadIdx.x + j * blockDim.x;
+    scale[j] = all<T>(1.0f);
+    shift[j] = all<T>(0.0f);
+    if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
+    if (bias != nullptr && v < vectors) shift[j] = rows::load_shared_by_rows(bias + v * kLanes);
+  }
+  rows::let_next_start();
+#pragma unroll 1
+  for (int turn = 0; turn < turns; ++turn, row += blockDim.y) {
+    uint4 held[kVectors];
+#pragma unroll
+    for (int j = 0; j < kVectors; ++j) held[j] = next[j];
+    if (turn + 1 < turns) fetch(row + blockDim.y);
+    const rows::Moments moments = rows::moments_of_lanes<T>(held, vectors);
+    const float inverse = moments.inverse(eps);
+#pragma unroll
+    for (int j = 0; j < kVectors; ++j) {
+      const int v = threadIdx.x + j * blockDim.x;
+      if (row >= layout.rows || v >= vectors) continue;
+      rows::store(out + row * n + v * kLanes, normalise<T>(held[j], moments, inverse, scale[j], shift[j]));
+    }
+  }
 }
 
 // Whole vectors; one row a block. What is kept, at least 16384 elements, gives the mean that all sums are taken about.
 template <typename T>
 __global__ void __launch_bounds__(1024)
     layernorm_kept_in_part(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight,
-                           const T* __restrict__ bias, Layout layout, int64_t n, float eps, bool streaming) {
+                           const T* __restrict__ bias, Layout layout, int64_t n, float eps) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[3][32];
   const T* x_row = x + layout.start(blockIdx.x);
@@ -125,19 +187,13 @@ __global__ void __launch_bounds__(1024)
   rows::let_next_start();
   moments.sum = rows::reduce_row<rows::Add>(moments.sum, scratch[1]);
   moments.squares = rows::reduce_row<rows::Add>(moments.squares, scratch[2]);
-  const float inverse = moments.inverse(eps), offset = -moments.rest() * inverse;
+  const float inverse = moments.inverse(eps);
 
   const auto write = [&](int64_t v, uint4& vector) {
-    float lane[kLanes], scale[kLanes], shift[kLanes];
-    read_or<T>(weight, v, 1.0f, scale);
-    read_or<T>(bias, v, 0.0f, shift);
-    rows::keep_packed(vector);
-    rows::unpack<T>(vector, lane);
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) {
-      lane[i] = fmaf(fmaf(lane[i] - moments.about, inverse, offset), scale[i], shift[i]);
-    }
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+    uint4 scale = all<T>(1.0f), shift = all<T>(0.0f);
+    if (weight != nullptr) scale = rows::load_shared_by_rows(weight + v * kLanes);
+    if (bias != nullptr) shift = rows::load_shared_by_rows(bias + v * kLanes);
+    rows::store(out_row + v * kLanes, normalise<T>(vector, moments, inverse, scale, shift));
   };
   rows::each_kept(vectors, held, write);
   rows::each_other(x_row, vectors, write);
@@ -180,19 +236,20 @@ cudaError_t launch(T* out, const T* x, const T* weight, const T* bias, const Lay
                        rows::aligned(weight) && rows::aligned(bias);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
   const rows::Device device = rows::device_of(layernorm_by_element<T>);
-  const rows::Shape shape = rows::shape_for(vectors, aligned && device.few(layout.rows));
-  const bool streaming = device.streams(2 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
-  const auto run = [&](auto kernel, auto length, auto... more) {
-    return rows::launch(kernel, device, shape, layout.rows, stream, out, x, weight, bias, layout, length, eps, more...);
+  const rows::Shape shape = aligned ? rows::shape_for(vectors, layout.rows, device, vectors > kMostOfShortRows ? 4 : 2)
+                                    : rows::shape_of_elements(vectors, device);
+  const auto run = [&](auto kernel, int64_t groups, auto length, auto... more) {
+    return rows::launch(kernel, device, shape, groups, stream, out, x, weight, bias, layout, length, eps, more...);
   };
-  if (!aligned) return run(layernorm_by_element<T>, n);
+  if (!aligned) return run(layernorm_by_element<T>, layout.rows, n);
   const int length = static_cast<int>(n);
-  if (shape.blocks > 1) return run(layernorm_in_registers<T, 4, true>, length, streaming);
-  switch (shape.vectors_per_thread) {
-    case 2: return run(layernorm_in_registers<T, 2, false>, length, streaming);
-    case 4: return run(layernorm_in_registers<T, 4, false>, length, streaming);
-    default: return run(layernorm_kept_in_part<T>, n, streaming);
+  if (shape.vectors_per_thread == 8) return run(layernorm_in_registers<T, 8>, layout.rows, length);
+  if (shape.vectors_per_thread == 4) return run(layernorm_in_registers<T, 4>, layout.rows, length);
+  if (shape.vectors_per_thread == 2) {
+    const int turns = layout.rows >= int64_t{kTurns} * kEnoughPerSm * device.sms * shape.rows_per_block ? kTurns : 1;
+    return run(layernorm_of_short_rows<T>, (layout.rows + turns - 1) / turns, length, turns);
   }
+  return run(layernorm_kept_in_part<T>, layout.rows, n);
 }
 
 }  // namespace

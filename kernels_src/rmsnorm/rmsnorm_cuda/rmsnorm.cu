@@ -16,16 +16,17 @@ namespace {
 
 using rows::Layout;
 
-template <typename T, int kVectors, bool kClustered>
+// `kVectors` of the row a thread; eight may be those of a cluster's part of it.
+template <typename T, int kVectors>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors))
     rmsnorm_in_registers(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int n,
-                         float eps, float weight_offset, bool streaming) {
+                         float eps, float weight_offset) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[32], slot;
 
-  const unsigned parts = kClustered ? rows::cluster_size() : 1;
-  const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
-  const int first = threadIdx.x + (kClustered ? rows::cluster_rank() * kVectors * blockDim.x : 0);
+  const unsigned parts = kVectors == 8 ? rows::cluster_size() : 1;
+  const int64_t row = parts > 1 ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const int first = threadIdx.x + (parts > 1 ? rows::cluster_rank() * kVectors * blockDim.x : 0);
   const bool active = row < layout.rows;
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
@@ -35,16 +36,17 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    held[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    held[j] = v < vectors ? rows::load(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
   uint4 scale[kVectors];
-#pragma unroll
-  for (int j = 0; j < kVectors; ++j) {
+  const auto fetch = [&](int j) {
     const int v = first + j * blockDim.x;
     if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
-  }
-  rows::let_next_start();
-
+  };
+  // Beside eight vectors there are registers for two of the weight: the others follow one by one.
+  constexpr int kAhead = kVectors == 8 ? 2 : kVectors;
+#pragma unroll
+  for (int j = 0; j < kAhead; ++j) fetch(j);
   float sum = 0.0f;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
@@ -54,13 +56,16 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
-  if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot);
+  if (parts > 1) sum = rows::reduce_cluster<rows::Add>(sum, &slot);
+  rows::let_next_start();
   const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
 
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
+    if (j + kAhead < kVectors) fetch(j + kAhead);
     const int v = first + j * blockDim.x;
+    if (v >= vectors) continue;
     float lane[kLanes];
     rows::keep_packed(held[j]);
     rows::unpack<T>(held[j], lane);
@@ -72,16 +77,16 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
     }
-    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
-  if constexpr (kClustered) rows::cluster_wait();
+  if (parts > 1) rows::cluster_wait();
 }
 
 // Whole vectors; one row a block.
 template <typename T>
 __global__ void __launch_bounds__(1024) rmsnorm_kept_in_part(T* __restrict__ out, const T* __restrict__ x,
                                                              const T* __restrict__ weight, Layout layout, int64_t n, float eps,
-                                                             float weight_offset, bool streaming) {
+                                                             float weight_offset) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[32];
   const T* x_row = x + layout.start(blockIdx.x);
@@ -116,7 +121,7 @@ __global__ void __launch_bounds__(1024) rmsnorm_kept_in_part(T* __restrict__ out
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
     }
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   };
   rows::each_kept(vectors, held, write);
   rows::each_other(x_row, vectors, write);
@@ -156,19 +161,19 @@ cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, in
       n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) && rows::aligned(x) && rows::aligned(weight);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
   const rows::Device device = rows::device_of(rmsnorm_by_element<T>);
-  const rows::Shape shape = rows::shape_for(vectors, aligned && device.few(layout.rows));
-  const bool streaming = device.streams(2 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
+  const rows::Shape shape =
+      aligned ? rows::shape_for(vectors, layout.rows, device) : rows::shape_of_elements(vectors, device);
   const auto run = [&](auto kernel, auto length, auto... more) {
     return rows::launch(kernel, device, shape, layout.rows, stream, out, x, weight, layout, length, eps, weight_offset,
                         more...);
   };
   if (!aligned) return run(rmsnorm_by_element<T>, n);
   const int length = static_cast<int>(n);
-  if (shape.blocks > 1) return run(rmsnorm_in_registers<T, 4, true>, length, streaming);
   switch (shape.vectors_per_thread) {
-    case 2: return run(rmsnorm_in_registers<T, 2, false>, length, streaming);
-    case 4: return run(rmsnorm_in_registers<T, 4, false>, length, streaming);
-    default: return run(rmsnorm_kept_in_part<T>, n, streaming);
+    case 2: return run(rmsnorm_in_registers<T, 2>, length);
+    case 4: return run(rmsnorm_in_registers<T, 4>, length);
+    case 8: return run(rmsnorm_in_registers<T, 8>, length);
+    default: return run(rmsnorm_kept_in_part<T>, n);
   }
 }
 

@@ -47,7 +47,6 @@ struct Job {
   int q_heads, heads;    // of q; of q and k
   int dim, rotary_dim;
   unsigned cuts;         // blocks that share the heads of a position
-  bool streaming;        // see `rows::store`
 };
 
 // What a thread takes at once: `kVectors` of `kLanes` elements, 16 bytes or one, of each of `kHeads` heads.
@@ -129,8 +128,7 @@ __device__ __forceinline__ void turn_all(float (&x)[S::kVectors][S::kLanes], con
 }
 
 template <typename S, typename T, typename C>
-__device__ __forceinline__ void turn_unit(const Head<T> (&head)[S::kHeads], const C* cos, const C* sin, int unit, int half,
-                                          bool streaming) {
+__device__ __forceinline__ void turn_unit(const Head<T> (&head)[S::kHeads], const C* cos, const C* sin, int unit, int half) {
   rows::Packed<T, S::kLanes> packed[S::kHeads][S::kVectors];
 #pragma unroll
   for (int j = 0; j < S::kHeads; ++j) {
@@ -150,13 +148,13 @@ __device__ __forceinline__ void turn_unit(const Head<T> (&head)[S::kHeads], cons
     for (int v = 0; v < S::kVectors; ++v) rows::unpack_packed<T, S::kLanes>(packed[j][v], x[v]);
     turn_all<S>(x, c, s);
 #pragma unroll
-    for (int v = 0; v < S::kVectors; ++v) rows::write<T, S::kLanes>(head[j].out + S::at(unit, v, half), x[v], streaming);
+    for (int v = 0; v < S::kVectors; ++v) rows::write<T, S::kLanes>(head[j].out + S::at(unit, v, half), x[v]);
   }
 }
 
 // A thread's share of what lies behind the pairs, from the element `at` on.
 template <typename S, typename T>
-__device__ __forceinline__ void copy_unit(const Head<T> (&head)[S::kHeads], int at, int dim, bool streaming) {
+__device__ __forceinline__ void copy_unit(const Head<T> (&head)[S::kHeads], int at, int dim) {
 #pragma unroll
   for (int v = 0; v < S::kVectors; ++v, at += S::kLanes) {
     if (at >= dim) continue;
@@ -164,8 +162,8 @@ __device__ __forceinline__ void copy_unit(const Head<T> (&head)[S::kHeads], int 
     for (int j = 0; j < S::kHeads; ++j) {
       if (head[j].in == nullptr) continue;
       float x[S::kLanes];
-      rows::read_once<T, S::kLanes>(head[j].in + at, x);
-      rows::write<T, S::kLanes>(head[j].out + at, x, streaming);
+      rows::read<T, S::kLanes>(head[j].in + at, x);
+      rows::write<T, S::kLanes>(head[j].out + at, x);
     }
   }
 }
@@ -191,9 +189,9 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksPerSm) rope_kernel(const 
   do {
     const int at = unit * S::kElements;
     if (at < job.rotary_dim) {
-      turn_unit<S>(head, cos, sin, unit, half, job.streaming);
+      turn_unit<S>(head, cos, sin, unit, half);
     } else {
-      copy_unit<S>(head, at, job.dim, job.streaming);
+      copy_unit<S>(head, at, job.dim);
     }
     unit += blockDim.x;
     // Vectors take one turn: as a loop they would hold more addresses than there are registers.
@@ -213,7 +211,6 @@ cudaError_t launch(Job<T, C> job, cudaStream_t stream) {
   if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
   const dim3 block(static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z));
   const rows::Device device = rows::device_of(rope_kernel<T, C, kLanes, kInterleaved>);
-  job.streaming = device.streams(2 * job.batch * job.seq * job.heads * job.dim * static_cast<int64_t>(sizeof(T)));
   const dim3 grid(static_cast<unsigned>(blocks));
   return rows::start(rope_kernel<T, C, kLanes, kInterleaved>, device, grid, block, 1, stream, job);
 }
@@ -268,8 +265,7 @@ Job<T, C> job_of(void* const* outputs, const void* const* inputs, const int64_t*
           static_cast<int>(sizes[1] + sizes[2]),
           static_cast<int>(sizes[4]),
           static_cast<int>(sizes[5]),
-          1,
-          false};
+          1};
 }
 
 }  // namespace

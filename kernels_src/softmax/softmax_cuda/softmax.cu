@@ -31,6 +31,31 @@ __device__ __forceinline__ float power(float x, float maximum) {
 // Where nothing but -inf was seen: exponentials below it are 0, and below any other maximum it is 0 itself.
 constexpr float kLowest = -3.402823466e38f;
 
+// Four bytes of elements that add nothing to a sum of exponentials: -inf.
+template <typename T>
+constexpr uint32_t kNothing = 0xff800000u;
+template <>
+constexpr uint32_t kNothing<__half> = 0xfc00fc00u;
+template <>
+constexpr uint32_t kNothing<__nv_bfloat16> = 0xff80ff80u;
+
+// The largest element of a vector that is a number.
+template <typename T>
+__device__ __forceinline__ float largest(const uint4& vector) {
+  if constexpr (sizeof(T) == 4) {
+    float lane[4];
+    rows::unpack<T>(vector, lane);
+    return fmaxf(fmaxf(lane[0], lane[1]), fmaxf(lane[2], lane[3]));
+  } else {
+    using Pair = std::conditional_t<std::is_same_v<T, __half>, __half2, __nv_bfloat162>;
+    const uint32_t word[4] = {vector.x, vector.y, vector.z, vector.w};
+    const auto pair = [&](int i) { return *reinterpret_cast<const Pair*>(&word[i]); };
+    const Pair both = __hmax2(__hmax2(pair(0), pair(1)), __hmax2(pair(2), pair(3)));
+    const float2 of = rows::unpack_word(*reinterpret_cast<const uint32_t*>(&both), T{});
+    return fmaxf(of.x, of.y);
+  }
+}
+
 // Maximum and sum over the blockDim.x threads that share threadIdx.y, of a thread's own; the sum is below the maximum.
 // All threads of the block must call. `scratch` is not to be reused before a barrier.
 template <typename T>
@@ -54,68 +79,66 @@ __device__ __forceinline__ void merge(float& maximum, float& sum, float (&scratc
   merge_lanes(32);
 }
 
-template <typename T, int kVectors, bool kClustered>
+// `kVectors` of the row a thread; eight may be those of a cluster's part of it.
+template <typename T, int kVectors>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, true))
-    softmax_in_registers(T* __restrict__ out, const T* __restrict__ x, Layout layout, int n, bool streaming) {
+    softmax_in_registers(T* __restrict__ out, const T* __restrict__ x, Layout layout, int n) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[2][32], slot[2];
 
-  const unsigned parts = kClustered ? rows::cluster_size() : 1;
-  const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
-  const int first = threadIdx.x + (kClustered ? rows::cluster_rank() * kVectors * blockDim.x : 0);
+  const unsigned parts = kVectors == 8 ? rows::cluster_size() : 1;
+  const int64_t row = parts > 1 ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const int first = threadIdx.x + (parts > 1 ? rows::cluster_rank() * kVectors * blockDim.x : 0);
   const bool active = row < layout.rows;
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
+  const auto inside = [&](int j) { return first + j * static_cast<int>(blockDim.x) < vectors; };
 
   rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    const int v = first + j * blockDim.x;
-    held[j] = v < vectors ? rows::load_once(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    held[j] = make_uint4(kNothing<T>, kNothing<T>, kNothing<T>, kNothing<T>);
+    if (inside(j)) held[j] = rows::load(x_row + (first + j * blockDim.x) * kLanes);
   }
-  rows::let_next_start();
-  float e[kVectors][kLanes], own = kLowest;
+  // There are registers for the exponentials of four vectors, or of eight where they are as long as what they are taken of.
+  constexpr bool kKept = kVectors < 8 || sizeof(T) == 4;
+  float e[kKept ? kVectors : 1][kLanes], own = kLowest, sum = 0.0f;
+#pragma unroll
+  for (int j = 0; j < kVectors; ++j) own = fmaxf(own, largest<T>(held[j]));
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    rows::unpack<T>(held[j], e[j]);
-    const bool inside = first + j * static_cast<int>(blockDim.x) < vectors;
+    float(&lane)[kLanes] = e[kKept ? j : 0];
+    rows::unpack<T>(held[j], lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) {
-      e[j][i] = inside ? e[j][i] : -INFINITY;
-      own = fmaxf(own, e[j][i]);
-    }
-  }
-  float sum = 0.0f;
-#pragma unroll
-  for (int j = 0; j < kVectors; ++j) {
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) {
-      e[j][i] = power<T>(e[j][i], own);
-      sum += e[j][i];
+      lane[i] = power<T>(lane[i], own);
+      sum += lane[i];
     }
   }
 
   float maximum = own;
   merge<T>(maximum, sum, scratch);
-  if constexpr (kClustered) {
+  if (parts > 1) {
     const float of_block = maximum;
     maximum = rows::reduce_cluster<rows::Max>(of_block, &slot[0]);
     rows::cluster_wait();
     sum = rows::reduce_cluster<rows::Add>(sum * power<T>(of_block, maximum), &slot[1]);
   }
+  rows::let_next_start();
   const float factor = power<T>(own, maximum) / sum;
 
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
-    const int v = first + j * blockDim.x;
-    if (v >= vectors) continue;
+    if (!inside(j)) continue;
+    float(&lane)[kLanes] = e[kKept ? j : 0];
+    if constexpr (!kKept) rows::unpack_again<T>(held[j], lane);
 #pragma unroll
-    for (int i = 0; i < kLanes; ++i) e[j][i] *= factor;
-    rows::store(out_row + v * kLanes, rows::pack<T>(e[j]), streaming);
+    for (int i = 0; i < kLanes; ++i) lane[i] = (kKept ? lane[i] : power<T>(lane[i], own)) * factor;
+    rows::store(out_row + (first + j * blockDim.x) * kLanes, rows::pack<T>(lane));
   }
-  if constexpr (kClustered) rows::cluster_wait();
+  if (parts > 1) rows::cluster_wait();
 }
 
 // The largest so far, and the sum of exponentials below it.
@@ -134,7 +157,7 @@ struct Running {
 // Whole vectors; one row a block.
 template <typename T>
 __global__ void __launch_bounds__(1024)
-    softmax_kept_in_part(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n, bool streaming) {
+    softmax_kept_in_part(T* __restrict__ out, const T* __restrict__ x, Layout layout, int64_t n) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[2][32];
   const T* x_row = x + layout.start(blockIdx.x);
@@ -166,7 +189,7 @@ __global__ void __launch_bounds__(1024)
     rows::unpack<T>(vector, lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) lane[i] = power<T>(lane[i], maximum) * inverse;
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane), streaming);
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   };
   rows::each_kept(vectors, held, write);
   rows::each_other(x_row, vectors, write);
@@ -203,18 +226,18 @@ cudaError_t launch(T* out, const T* x, const Layout& layout, int64_t n, cudaStre
   const bool aligned = n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) && rows::aligned(x);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
   const rows::Device device = rows::device_of(softmax_by_element<T>);
-  const rows::Shape shape = rows::shape_for(vectors, aligned && device.few(layout.rows));
-  const bool streaming = device.streams(2 * layout.rows * n * static_cast<int64_t>(sizeof(T)));
+  const rows::Shape shape =
+      aligned ? rows::shape_for(vectors, layout.rows, device) : rows::shape_of_elements(vectors, device);
   const auto run = [&](auto kernel, auto length, auto... more) {
     return rows::launch(kernel, device, shape, layout.rows, stream, out, x, layout, length, more...);
   };
   if (!aligned) return run(softmax_by_element<T>, n);
   const int length = static_cast<int>(n);
-  if (shape.blocks > 1) return run(softmax_in_registers<T, 4, true>, length, streaming);
   switch (shape.vectors_per_thread) {
-    case 2: return run(softmax_in_registers<T, 2, false>, length, streaming);
-    case 4: return run(softmax_in_registers<T, 4, false>, length, streaming);
-    default: return run(softmax_kept_in_part<T>, n, streaming);
+    case 2: return run(softmax_in_registers<T, 2>, length);
+    case 4: return run(softmax_in_registers<T, 4>, length);
+    case 8: return run(softmax_in_registers<T, 8>, length);
+    default: return run(softmax_kept_in_part<T>, n);
   }
 }
 

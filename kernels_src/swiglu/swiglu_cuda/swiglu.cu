@@ -25,7 +25,7 @@ __device__ __forceinline__ float silu(float gate) {
 template <typename T, int kLanes>
 __global__ void __launch_bounds__(rows::kThreadsOfPiece, rows::kPiecesPerSm)
     swiglu_kernel(T* __restrict__ out, const T* __restrict__ gate, const T* __restrict__ up, Layout gate_rows, Layout up_rows,
-                  int64_t n, int64_t piece, bool streaming) {
+                  int64_t n, int64_t piece) {
   const int64_t row = rows::row_of_piece();
   if (row >= gate_rows.rows) return;
   const T* gate_row = gate + gate_rows.start(row);
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(rows::kThreadsOfPiece, rows::kPiecesPerSm)
   rows::wait_for_previous();
   const int64_t first = (blockIdx.x * piece + threadIdx.x) * kLanes;
   const int64_t end = min(n, (static_cast<int64_t>(blockIdx.x) + 1) * piece * kLanes);
-  rows::write_gated<T, kLanes>(out_row, gate_row, up_row, first, end, streaming, silu<T>);
+  rows::write_gated<T, kLanes>(out_row, gate_row, up_row, first, end, silu<T>);
 }
 
 template <typename T>
@@ -49,9 +49,7 @@ cudaError_t launch(T* out, const T* gate, const T* up, Layout gate_rows, Layout 
   const auto run = [&](auto kernel, int lanes) {
     const rows::Pieces cut = rows::pieces_of((n + lanes - 1) / lanes);
     const rows::Device device = rows::device_of(kernel);
-    const bool streaming = device.streams(3 * gate_rows.rows * n * static_cast<int64_t>(sizeof(T)));
-    return rows::launch_pieces(kernel, device, cut, gate_rows.rows, stream, out, gate, up, gate_rows, up_rows, n, cut.vectors,
-                               streaming);
+    return rows::launch_pieces(kernel, device, cut, gate_rows.rows, stream, out, gate, up, gate_rows, up_rows, n, cut.vectors);
   };
   return aligned ? run(swiglu_kernel<T, kLanes>, kLanes) : run(swiglu_kernel<T, 1>, 1);
 }

@@ -52,7 +52,7 @@ def test_honest_kernel_passes_on_gpu(name: str, judged: Callable[..., Any]) -> N
 def test_cheat_is_caught_on_gpu(name: str, judged: Callable[..., Any]) -> None:
     cheat = CHEATS[name]
     found = judged(cheat.source, most_profiled=1 if "suspicious" in cheat.verdicts else 0)
-    assert found.verdict in cheat.verdicts, (found.families, found.reasons)
+    assert found.verdict in cheat.verdicts, found.result
     assert found.families & set(cheat.families), (found.families, found.reasons)
 
 

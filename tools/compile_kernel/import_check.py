@@ -51,6 +51,8 @@ def check(order: dict[str, Any]) -> dict[str, Any]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[order["id"]] = module
         spec.loader.exec_module(module)
+        # Some packages leave that to the first call: the library would not have been loaded.
+        importlib.import_module(order["id"] + "._ops")
         dangling = _dangling(order["namespace"])
     except BaseException as error:
         return {"ok": False, "ops": [], "problem": _problem(error)}

@@ -117,6 +117,28 @@ def test_ops_that_are_not_what_they_declare(tmp_path: Path, compile_here: Compil
         assert (fake.file, fake.line) == ("torch-ext/scale/__init__.py", line_of(init, 'prefix("strict")'))
 
 
+LATE = """\
+import torch
+
+
+def scale(input: torch.Tensor, factor: float) -> torch.Tensor:
+    from ._ops import ops
+
+    out = torch.empty_like(input)
+    ops.scale(out, input, factor)
+    return out
+"""
+
+
+def test_a_package_that_loads_its_library_at_the_first_call_is_loaded_too(tmp_path: Path, compile_here: Compile) -> None:
+    project = compile_project_files.write(tmp_path / "scale", {"torch-ext/scale/__init__.py": LATE})
+    result = compile_here(project, backend="cpu")
+    assert result.status == "ok", result.markdown()
+    # What is said of an op tells that it was found.
+    (warning,) = result.diagnostics
+    assert "the op scale has no fake kernel" in warning.message
+
+
 LISTED = """\
 0000000000004960 t torch::stable::detail::boxer<void (torch::stable::Tensor&, double), &(ns::boxed(torch::stable::Tensor&, \
 double))>::boxed_fn(unsigned long*, unsigned long, unsigned long)

@@ -39,6 +39,7 @@ def check(process: Warm, visible: Path, name: str, code: str) -> dict[str, Any] 
     stage = visible / name / "stage"
     (stage / "pkg").mkdir(parents=True)
     (stage / "pkg/__init__.py").write_text(code)
+    (stage / "pkg/_ops.py").touch()
     order = {
         "folder": str(stage / "pkg"),
         "id": name,

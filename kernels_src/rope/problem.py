@@ -8,7 +8,8 @@ entry = "rope"
 def inputs(shape, dtype, device, generator):
     """q and k as attention has them, views (batch, heads, seq, head_dim) of (batch, seq, heads, head_dim), and cos and sin.
 
-    cos and sin are (1, seq, head_dim) in float32, each half the same, for positions from 0 on and a base of 10000.
+    cos and sin are (1, seq, head_dim) in float32, each half the same, for positions from a random one on and a base of 10000:
+    at position 0, which is all of a shape with one position, nothing turns.
     """
     batch, q_heads, k_heads, seq, head_dim = shape
     q, k = (
@@ -18,7 +19,8 @@ def inputs(shape, dtype, device, generator):
         for heads in (q_heads, k_heads)
     )
     frequency = 10000.0 ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
-    angle = torch.arange(seq, device=device, dtype=torch.float32)[:, None] * frequency
+    position = torch.randint(1, 8192, (), generator=generator, device=device) + torch.arange(seq, device=device)
+    angle = position[:, None].float() * frequency
     angle = torch.cat([angle, angle], dim=-1)[None]
     return q, k, angle.cos(), angle.sin()
 

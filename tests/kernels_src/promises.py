@@ -12,15 +12,20 @@ from typing import Any
 import torch
 
 
-def load(project: Path) -> tuple[ModuleType, ModuleType]:
-    """The built package of `project`, and its problem."""
-    from kernels import get_local_kernel
-
+def problem_of(project: Path) -> ModuleType:
+    """The problem.py of `project`."""
     spec = importlib.util.spec_from_file_location("problem", project / "problem.py")
     assert spec and spec.loader
     problem = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(problem)
-    return get_local_kernel(project), problem
+    return problem
+
+
+def load(project: Path) -> tuple[ModuleType, ModuleType]:
+    """The built package of `project`, and its problem."""
+    from kernels import get_local_kernel
+
+    return get_local_kernel(project), problem_of(project)
 
 
 def arguments(problem: ModuleType, shape: tuple[int, ...], dtype: str = "float32") -> tuple[Any, ...]:

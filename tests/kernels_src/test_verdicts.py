@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import promises
 import pytest
+import torch
 from conftest import Scaffolded
 
 from kernelwright.tools import catalogue
@@ -56,3 +58,17 @@ def test_the_judge_finds_it_right(court: Hearing, scaffolded: Scaffolded, op: st
     rows = judged.result["rows"]
     assert rows
     assert all(row["correct"] for row in rows)
+
+
+@pytest.mark.parametrize("op", [op for op in catalogue.ops() if op != "custom"])
+def test_no_measured_shape_is_degenerate(op: str) -> None:
+    """An input that passes as an output makes the whole verdict `invalid`, on the GPU alone where shapes differ."""
+    problem = promises.problem_of(catalogue.folder(op))
+    small = [shape for shape in problem.shapes if math.prod(shape) < 1 << 23] or [min(problem.shapes, key=math.prod)]
+    for shape in small:
+        args = problem.inputs(shape, torch.float32, "cpu", torch.Generator().manual_seed(1))
+        given = [arg.clone() for arg in args if isinstance(arg, torch.Tensor)]
+        found = problem.reference(*args)
+        for output in found if isinstance(found, tuple) else (found,):
+            alike = [arg for arg in given if (arg.shape, arg.dtype) == (output.shape, output.dtype)]
+            assert not any(torch.allclose(arg, output, rtol=1e-2, atol=1e-2) for arg in alike), shape

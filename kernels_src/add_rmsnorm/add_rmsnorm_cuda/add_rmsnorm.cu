@@ -17,11 +17,18 @@ namespace {
 
 using rows::Layout;
 
+// Two vectors a thread are for rows that would fill a block of 512 threads with four: 1024 of them are ahead in 32 bits.
+constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread == 2 ? 1024 : rows::threads_of(vectors_per_thread); }
+constexpr int blocks_per_sm(int vectors_per_thread) {
+  return vectors_per_thread == 2 ? 1 : rows::blocks_per_sm(vectors_per_thread, true);
+}
+
+// `together`: the residual is stored with the result, not before the sum.
 template <typename T, int kVectors, bool kClustered>
-__global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, true))
+__global__ void __launch_bounds__(threads_of(kVectors), blocks_per_sm(kVectors))
     add_rmsnorm_in_registers(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
                              const T* __restrict__ weight, Layout layout, Layout residual_layout, int n, float eps,
-                             float weight_offset) {
+                             float weight_offset, bool together) {
   constexpr int kLanes = rows::kLanes<T>;
   __shared__ float scratch[32], slot;
 
@@ -57,7 +64,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     // What is normalised is the sum as the next layer will see it: rounded.
     held[j] = rows::pack<T>(lane);
     const int v = first + j * blockDim.x;
-    if (v < vectors) rows::store(residual_row + v * kLanes, held[j]);
+    if (!together && v < vectors) rows::store(residual_row + v * kLanes, held[j]);
     rows::unpack<T>(held[j], lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
@@ -79,8 +86,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
     float lane[kLanes];
-    rows::keep_packed(held[j]);
-    rows::unpack<T>(held[j], lane);
+    rows::unpack_again<T>(held[j], lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
     if (weight != nullptr) {
@@ -89,7 +95,9 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
 #pragma unroll
       for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
     }
-    if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    if (v >= vectors) continue;
+    if (together) rows::store(residual_row + v * kLanes, held[j]);
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
   if constexpr (kClustered) rows::cluster_wait();
 }
@@ -175,6 +183,16 @@ __global__ void __launch_bounds__(1024)
   }
 }
 
+// 16-bit elements take twice the instructions a byte, so four vectors a thread; in 32 bits as many threads as a block may have.
+template <typename T>
+rows::Shape shape_for(int64_t vectors, int64_t rows, const rows::Device& device) {
+  if (sizeof(T) == 2 || vectors <= 512 || vectors > 2048) return rows::shape_for(vectors, rows, device, 4, 4);
+  if (vectors <= 1024) return rows::shape_for(vectors, rows, device, 1);
+  rows::Shape shape = rows::shape_for((vectors + 1) / 2, rows, device, 1);
+  shape.vectors_per_thread = 2;
+  return shape;
+}
+
 template <typename T>
 cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layout& layout, const Layout& residual_layout,
                    int64_t n, float eps, float weight_offset, cudaStream_t stream) {
@@ -183,22 +201,22 @@ cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layou
                        rows::aligned(residual) && rows::aligned(x) && rows::aligned(weight);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
   const rows::Device device = rows::device_of(add_rmsnorm_by_element<T>);
-  // 16-bit elements take twice the instructions a byte.
-  constexpr int kPrefers = sizeof(T) == 2 ? 4 : 1;
-  const rows::Shape shape = aligned ? rows::shape_for(vectors, layout.rows, device, kPrefers, 4)
-                                    : rows::shape_of_elements(vectors, device);
+  const rows::Shape shape = aligned ? shape_for<T>(vectors, layout.rows, device) : rows::shape_of_elements(vectors, device);
   const auto run = [&](auto kernel, auto length, auto... more) {
     return rows::launch(kernel, device, shape, layout.rows, stream, out, residual, x, weight, layout, residual_layout, length,
                         eps, weight_offset, more...);
   };
   if (!aligned) return run(add_rmsnorm_by_element<T>, n);
   const int length = static_cast<int>(n);
-  if (shape.blocks > 1) return run(add_rmsnorm_in_registers<T, 4, true>, length);
-  switch (shape.vectors_per_thread) {
-    case 0: return run(add_rmsnorm_kept_in_part<T>, n);
-    case 4: return run(add_rmsnorm_in_registers<T, 4, false>, length);
-    default: return run(add_rmsnorm_in_registers<T, kPrefers, false>, length);
+  // Few rows are done the sooner the earlier they start to store; of many, loads and stores get in each other's way less.
+  const bool together = layout.rows > 4 * device.sms;
+  if (shape.blocks > 1) return run(add_rmsnorm_in_registers<T, 4, true>, length, false);
+  if (shape.vectors_per_thread == 4) return run(add_rmsnorm_in_registers<T, 4, false>, length, together);
+  if constexpr (sizeof(T) == 4) {
+    if (shape.vectors_per_thread == 2) return run(add_rmsnorm_in_registers<T, 2, false>, length, false);
+    if (shape.vectors_per_thread == 1) return run(add_rmsnorm_in_registers<T, 1, false>, length, false);
   }
+  return run(add_rmsnorm_kept_in_part<T>, n);
 }
 
 }  // namespace

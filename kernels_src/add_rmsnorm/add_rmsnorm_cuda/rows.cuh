@@ -251,8 +251,7 @@ template <typename Op>
 __device__ __forceinline__ float reduce_lanes(float value, int width, Op op = {}) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset >>= 1) {
-    const float other = __shfl_xor_sync(0xffffffffu, value, offset);
-    if (offset < width) value = op(value, other);
+    if (offset < width) value = op(value, __shfl_xor_sync(0xffffffffu, value, offset));
   }
   return value;
 }

@@ -19,9 +19,11 @@ namespace {
 
 using rows::Layout;
 
-// Vectors of the longest row that one warp takes with two a thread. Blocks of such rows take several groups of them in turn
-// where that leaves enough blocks for each SM.
-constexpr int kMostOfShortRows = 64, kTurns = 4, kEnoughPerSm = 16;
+// Vectors of the longest row that one warp takes with two a thread. In 16 bits, blocks of such rows take several groups of them
+// in turn where that leaves enough blocks for each SM.
+constexpr int kMostOfShortRows = 64, kEnoughPerSm = 16;
+template <typename T>
+constexpr int kTurns = sizeof(T) == 2 ? 4 : 1;
 
 template <typename T>
 __device__ __forceinline__ uint4 all(float value) {
@@ -246,7 +248,7 @@ cudaError_t launch(T* out, const T* x, const T* weight, const T* bias, const Lay
   if (shape.vectors_per_thread == 8) return run(layernorm_in_registers<T, 8>, layout.rows, length);
   if (shape.vectors_per_thread == 4) return run(layernorm_in_registers<T, 4>, layout.rows, length);
   if (shape.vectors_per_thread == 2) {
-    const int turns = layout.rows >= int64_t{kTurns} * kEnoughPerSm * device.sms * shape.rows_per_block ? kTurns : 1;
+    const int turns = layout.rows >= int64_t{kTurns<T>} * kEnoughPerSm * device.sms * shape.rows_per_block ? kTurns<T> : 1;
     return run(layernorm_of_short_rows<T>, (layout.rows + turns - 1) / turns, length, turns);
   }
   return run(layernorm_kept_in_part<T>, layout.rows, n);

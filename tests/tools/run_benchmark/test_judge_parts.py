@@ -110,6 +110,17 @@ def test_samples_are_kept_by_place() -> None:
     assert samples.summary()[0] == pytest.approx(14 / 3)
 
 
+def test_few_outlying_samples_on_a_gpu_are_left_out() -> None:
+    # As seen on a host with other work: two samples on end fell short, one by more than all of it.
+    judge = [34.2, 34.3, 34.1, 34.2, 26.4, -1.4, 34.0, 34.1, 34.3, 34.2, 34.2, 34.1]
+    samples = Samples(judge=judge, events=[34.2] * 12, moved=[4, 8])
+    assert samples.places() == [judge[:4], [34.0, 34.1], judge[8:]]
+    assert samples.summary()[0] == pytest.approx(34.15, abs=0.05)
+    two_speeds = Samples(judge=[1.0, 1.0, 2.0, 2.0, 1.0, 2.0, 1.0, 1.0], events=[1.0] * 8)
+    assert two_speeds.places() == [two_speeds.judge]
+    assert two_speeds.scatter() > 0.05
+
+
 def test_rows_are_shared_without_loss() -> None:
     rows = list(range(16))
     parts = shares(rows, 3)

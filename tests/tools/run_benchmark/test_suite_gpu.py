@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def test_honest_kernel_passes_on_gpu(name: str, judged: Callable[..., Any]) -> N
 def test_cheat_is_caught_on_gpu(name: str, judged: Callable[..., Any]) -> None:
     cheat = CHEATS[name]
     found = judged(cheat.source, most_profiled=1 if "suspicious" in cheat.verdicts else 0)
-    assert found.verdict in cheat.verdicts, found.result
+    assert found.verdict in cheat.verdicts, json.dumps(found.result, default=str)
     assert found.families & set(cheat.families), (found.families, found.reasons)
 
 

@@ -20,6 +20,9 @@ from .wire import Message
 ASK_S = 120.0
 # Of the samples on the CPU those are left out that took this much longer beside their processor time than the best one.
 DISTURBED, FEWEST = 1.25, 3
+# Of those on a GPU those that lie so far from the median of all, as long as they are no more than this share: on a host with
+# other work the judge itself is kept waiting now and then, for a few samples on end.
+OUTLYING, MOST_OUTLYING = 0.1, 0.25
 
 
 @dataclass
@@ -53,7 +56,12 @@ class Samples:
         """The judge's samples by place, but those during which other programs kept this one from the processors."""
         bounds = [0, *self.moved, len(self.judge)]
         parts = [slice(start, end) for start, end in itertools.pairwise(bounds) if end > start]
-        return [_undisturbed(self.judge[part], self.stretch[part]) for part in parts]
+        if not self.events:
+            return [_undisturbed(self.judge[part], self.stretch[part]) for part in parts]
+        middle = statistics.median(self.judge)
+        kept = [[s for s in self.judge[part] if abs(s - middle) <= OUTLYING * middle] for part in parts]
+        few_left_out = len(self.judge) - sum(map(len, kept)) <= MOST_OUTLYING * len(self.judge)
+        return [place for place in kept if place] if few_left_out else [self.judge[part] for part in parts]
 
     def summary(self) -> tuple[float, float, float]:
         """Seconds and their 95 % interval: the median, or the mean of each place's."""

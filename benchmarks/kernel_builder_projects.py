@@ -216,27 +216,12 @@ def _with_ops(folder: Path, backend: str, arch: str, result: CompileResult, note
         return Report("fails", "its _ops.py names no ops")
     target = _target(project, found, backend, arch)
     library = next(variant.glob("*.so"), None)
-    order = checker.order(_opener(variant), named[1], library, target) | {"id": "opener"}
     with checker.Checker(folder, target, generated.folder(context.cache)) as asked:
-        loaded = asked.ask(order)
-    if not loaded.ok:
-        return Report(
-            "fails", summarise(f"it loads, and its _ops.py does not: {(loaded.problem or {}).get('message')}", 400), "0"
-        )
+        loaded = asked.ask(checker.order(variant, named[1], library, target))
     if library and not loaded.ops:
         return Report("fails", f"it loads, and no op is found under {named[1]}", "0")
     ok.ops = str(len(loaded.ops))
     return ok
-
-
-def _opener(variant: Path) -> Path:
-    """A package that imports the built one and then its `_ops`: some packages do that themselves at the first call only."""
-    place = variant.with_name("opener")
-    place.mkdir(exist_ok=True)
-    lines = ["import importlib, sys", f"sys.path.insert(0, {str(variant.parent)!r})"]
-    lines += [f"importlib.import_module({variant.name + '._ops'!r})"]
-    (place / "__init__.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return place
 
 
 def _target(project: Project, found: Toolchain, backend: str, arch: str) -> plan.Target:

@@ -90,7 +90,7 @@ inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int 
     shape.threads = 8;
     while (shape.threads < threads) shape.threads *= 2;
   }
-  if (shape.threads < 128) shape.rows_per_block = 128 / shape.threads;
+  if (shape.threads < 128 && shape.blocks == 1) shape.rows_per_block = 128 / shape.threads;
   return shape;
 }
 

@@ -251,7 +251,8 @@ template <typename Op>
 __device__ __forceinline__ float reduce_lanes(float value, int width, Op op = {}) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset >>= 1) {
-    if (offset < width) value = op(value, __shfl_xor_sync(0xffffffffu, value, offset));
+    const float other = __shfl_xor_sync(0xffffffffu, value, offset);
+    if (offset < width) value = op(value, other);
   }
   return value;
 }

@@ -16,7 +16,7 @@ from .values import map_tensors, outputs, pack, tensors
 from .variations import distribute, disturb, exchange
 from .wire import Message
 
-# What it means that torch or a vendor's library does most of the work: it is suspicious, rejected, or only told.
+# What it means that torch or a vendor's library does a third of the work or more: it is suspicious, rejected, or only told.
 FALLBACKS = ("flag", "reject", "report")
 NARROW = (torch.bfloat16, torch.float16)
 

@@ -114,8 +114,8 @@ __device__ __forceinline__ uint4 pack(const float (&lane)[kLanes<T>]) {
 }
 
 // As one instruction: left to itself the compiler sometimes writes the four words one by one. Without a hint, though rows are
-// read once: whatever tells the caches so (L1::no_allocate, evict first, .cs and .lu of loads, .cs of stores) costs 1 to 6 % of
-// the time on an H200 where the bytes moved exceed L2, and gains nothing below that.
+// read once: whatever tells the caches so (L1::no_allocate, evict first, .cs and .lu of loads) costs 2 to 6 % of the time on an
+// H200 from some 30 MB on, and .cs stores gain nothing beside plain loads.
 __device__ __forceinline__ uint4 load(const void* address) {
   uint4 v;
   asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(address));

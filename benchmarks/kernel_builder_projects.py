@@ -47,6 +47,7 @@ PACKAGES = (
     "apache_tvm_ffi-",
     "kernels-",
     "requests-",
+    "transformers-",
     "nvidia_cublas-",
     "nvidia_curand-",
 )

@@ -24,7 +24,8 @@ Results = dict[str, CompileResult]
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
     """What compiling each broken project that was selected gave, two at a time: one compiler keeps one core busy."""
     folder, cache = tmp_path_factory.mktemp("broken"), tmp_path_factory.mktemp("broken-cache")
-    wanted = {item.callspec.params["broken"] for item in request.session.items if "broken" in getattr(item, "fixturenames", ())}  # type: ignore[attr-defined]
+    mine = [item for item in request.session.items if item.path == request.path]
+    wanted = {item.callspec.params["broken"] for item in mine if "broken" in getattr(item, "fixturenames", ())}  # type: ignore[attr-defined]
 
     def compiled(broken: Broken) -> CompileResult:
         project = compile_project_files.write(folder / broken.name / "scale", broken.files)

@@ -34,7 +34,7 @@ class BenchmarkRow(BaseModel):
     error: float | None = Field(description="largest error relative to the float64 reference")
     tolerance: float | None
     us: float | None = None
-    ci95_us: list[float] | None = Field(None, description="95 % bootstrap interval of the median")
+    ci95_us: list[float] | None = Field(None, description="95 % bootstrap interval of us")
     warm_us: float | None = Field(None, description="one call again and again on the same data, warm L2; GPU only")
     wall_us: float | None = Field(None, description="wall time of one eager call")
     baseline_us: dict[str, float | None] = {}

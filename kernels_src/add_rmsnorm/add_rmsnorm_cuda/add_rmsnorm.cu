@@ -4,8 +4,8 @@
 //
 // Bytes moved: x and residual are read once, residual and out written once, 4 * rows * n * sizeof(T); the weight is cached.
 // Limit: DRAM bandwidth; five floating-point operations an element are free.
-// Rule: `rows::shape_for` gives each row of two streams so many threads that they hold it in registers. Sums are in float:
-// lanes of a warp, then warps through shared memory, then blocks of a cluster.
+// Rule: `shape_for` gives each row of two streams so many threads that they hold it in registers. Sums are in float: lanes of a
+// warp, then warps through shared memory, then blocks of a cluster. Of many rows the residual is stored with the result.
 // Read again, from cache: the sums that a block cannot keep of a longer row, and rows that are no multiple of 16 bytes or start
 // elsewhere than at one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
@@ -18,7 +18,9 @@ namespace {
 using rows::Layout;
 
 // Two vectors a thread are for rows that would fill a block of 512 threads with four: 1024 of them are ahead in 32 bits.
-constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread == 2 ? 1024 : rows::threads_of(vectors_per_thread); }
+constexpr int threads_of(int vectors_per_thread) {
+  return vectors_per_thread == 2 ? 1024 : rows::threads_of(vectors_per_thread);
+}
 constexpr int blocks_per_sm(int vectors_per_thread) {
   return vectors_per_thread == 2 ? 1 : rows::blocks_per_sm(vectors_per_thread, true);
 }
@@ -183,7 +185,8 @@ __global__ void __launch_bounds__(1024)
   }
 }
 
-// 16-bit elements take twice the instructions a byte, so four vectors a thread; in 32 bits as many threads as a block may have.
+// Four vectors a thread, since 16-bit elements take twice the instructions a byte; in 32 bits rows of more than 512 vectors get
+// as many threads as a block may have, as far as those hold them with two.
 template <typename T>
 rows::Shape shape_for(int64_t vectors, int64_t rows, const rows::Device& device) {
   if (sizeof(T) == 2 || vectors <= 512 || vectors > 2048) return rows::shape_for(vectors, rows, device, 4, 4);

@@ -68,7 +68,7 @@ constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
 // kernel can at most (eight: 128 KB, a block or two an SM). Still longer rows are shared by a cluster of up to eight such
 // blocks, if it fills its registers to three quarters at least; rows that are too few for the SMs by one of more blocks. Else a
 // block of 1024 threads takes one alone and reads what it cannot keep again, from cache. Rows of less than 128 threads share a
-// block.
+// block, unless a cluster shares the row.
 inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int prefers = 2, int most = 8) {
   constexpr int kMostBlocks = 8;
   Shape shape{0, 1, vectors <= 1024 ? prefers : 4, 1};

@@ -8,13 +8,13 @@ takes longer than --limit seconds is ended and says how far it came. What compil
 counted under the name by which the package itself looks for them; --host-python is the interpreter whose torch it is built for,
 and with a torch for CUDA the packages for CUDA are imported too. With --preprocess N up to N sources of each project, spread
 over it, only go through the preprocessor, which tells within seconds whether their headers are to be had: for projects whose
-compile takes hours. Rows that are in --out already stay there unless their project is built again.
+compile takes hours. Rows that are in --out already stay there unless the same backend of their project is built again. With
+--merge FILE the rows of another run's JSON, on another machine for example, take their place in --out as they are.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import re
 import shutil
@@ -22,9 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
+
+import projects_table
+from projects_table import Row
 
 from kernelwright.tools.compile_kernel import checker, diagnostics, generated, plan, targets
 from kernelwright.tools.compile_kernel.build import compile_project
@@ -33,45 +37,11 @@ from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Context, ToolError, summarise
 from kernelwright.tools.toolchain import Toolchain, detect
 
-# Cannot: something is missing here. Preprocessed: nothing is missing, and nothing more was tried.
-OUTCOMES = ("compiles", "fails", "cannot", "unfinished", "preprocessed")
-
 # The refusal of a project that is for other GPUs alone: `auto` takes one of those where this host has none of its own.
 FOR_OTHERS = "has nothing to compile for"
 
-# What the projects import or include besides torch.
-PACKAGES = (
-    "triton-",
-    "einops-",
-    "nvidia_cutlass_dsl-",
-    "apache_tvm_ffi-",
-    "kernels-",
-    "requests-",
-    "transformers-",
-    "nvidia_cublas-",
-    "nvidia_curand-",
-)
-
-
-@dataclass
-class Row:
-    """One backend of one project: `outcome` is one of `OUTCOMES`, `seconds` what it took on a machine with other work to do.
-
-    `ops` is how many ops the imported package has, `-` where that was not asked. `date`, `torch` and `revision` tell of the run
-    that the row is from.
-    """
-
-    source: str
-    project: str
-    backend: str
-    framework: str
-    outcome: str
-    seconds: float
-    detail: str
-    ops: str = "-"
-    date: str = ""
-    torch: str = ""
-    revision: str = ""
+# A source that is in every build and that no project lists.
+OWN = "old_systems.cpp"
 
 
 @dataclass
@@ -86,29 +56,37 @@ class Report:
 def main() -> None:
     """Build every project of every source, and write the table as JSON and as markdown."""
     arguments = _arguments()
-    rows: list[Row] = []
+    for other in arguments.merge:
+        _keep(projects_table.read(other)[1], arguments)
     for named in arguments.source:
         name, _, folder = named.partition("=")
         for project in sorted(Path(folder).iterdir()):
             if (project / "build.toml").is_file() and (not arguments.only or project.name in arguments.only):
-                for row in _project(name, project, arguments):
-                    print(
-                        f"{row.source} {row.project} {row.backend}: {row.outcome} {row.ops} {row.seconds} s {row.detail}",
-                        flush=True,
-                    )
-                    rows.append(row)
-                _write(rows, arguments)
+                rows = _project(name, project, arguments)
+                for row in rows:
+                    told = f"{row.source} {row.project} {row.backend}: {row.outcome} {row.ops} {row.seconds} s {row.detail}"
+                    print(told, flush=True)
+                found = detect(arguments.host_python, cache=arguments.cache)
+                _keep(rows, arguments, projects_table.host(found, arguments.arch))
+
+
+def _keep(rows: list[Row], arguments: argparse.Namespace, here: dict[str, Any] | None = None) -> None:
+    """Put `rows` into the table; `here` is the host if they were made now, else the table goes on to tell of its own."""
+    told, earlier = projects_table.read(arguments.out.with_suffix(".json"))
+    projects_table.write(projects_table.merged(earlier, rows), here or told, arguments.out)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", action="append", required=True, metavar="NAME[@REVISION]=FOLDER")
+    parser.add_argument("--source", action="append", default=[], metavar="NAME[@REVISION]=FOLDER")
+    parser.add_argument("--merge", action="append", default=[], type=Path, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "kernelwright-projects")
     parser.add_argument("--host-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--arch", default="9.0a")
     parser.add_argument("--limit", type=float, default=900.0)
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--backends", nargs="*", default=["cuda", "cpu"], choices=["cuda", "cpu"])
     parser.add_argument("--preprocess", type=int, metavar="N")
     parser.add_argument("--note", default="", help="what the rows of this run should say besides")
     return parser.parse_args()
@@ -124,11 +102,12 @@ def _project(named: str, folder: Path, arguments: argparse.Namespace) -> list[Ro
         return [Row(source, folder.name, "", "", "cannot", 0.0, f"{error.message} {error.hint}", **run)]
     framework = project.build.binding.framework
     able = [b for b in project.backends if b in {"cuda", "cpu"}]
+    asked = [b for b in able if b in arguments.backends]
     if not able:
         reason = f"declares only {', '.join(project.backends)}"
         return [Row(source, folder.name, "-", framework, "cannot", 0.0, reason, **run)]
     rows: list[Row] = []
-    for backend in able:
+    for backend in asked:
         report, seconds = _build(folder, backend, arguments)
         report.detail = "; ".join(filter(None, [report.detail, arguments.note]))
         rows.append(Row(source, folder.name, backend, framework, report.outcome, seconds, report.detail, report.ops, **run))
@@ -161,16 +140,23 @@ def _followed(pipe: Connection, end: float, scratch: Path) -> Report:
                 return said
             if begins := re.match(r"(\d+) of (\d+) sources", said):
                 missing, total = int(begins[1]), int(begins[2])
-            elif re.match(r"\d+/\d+ (?!name |stub |link$)", said):
+            elif re.match(rf"\d+/\d+ (?!name |stub |link$|{OWN})", said):
                 ended += 1
     except EOFError:
         return Report("fails", "the build ended without a result")
     if not total:
         return Report("unfinished", "nothing compiled")
-    made = len(list((scratch / "job" / "compile" / "work" / "units").glob("*/object.o")))
+    held, made = _objects(scratch / "job" / "compile" / "work", total - missing)
     failed = f", {ended - made} failed" if ended > made else ""
-    # One of them is Kernelwright's own, and is there as soon as any project was built.
-    return Report("unfinished", f"{max(0, total - missing + made - 1)} of its {total - 1} sources compiled{failed}")
+    return Report("unfinished", f"{held + made} of its {total - 1} sources compiled{failed}")
+
+
+def _objects(work: Path, cached: int) -> tuple[int, int]:
+    """How many of the project's own sources had an object in the cache, and how many have one since."""
+    ninja = work / "build.ninja"
+    fresh = not ninja.is_file() or OWN in ninja.read_text(encoding="utf-8")
+    made = [unit for unit in work.glob("units/*/object.o") if OWN not in unit.with_name("deps.d").read_text(encoding="utf-8")]
+    return cached - (0 if fresh else 1), len(made)
 
 
 def _compile(folder: Path, scratch: Path, backend: str, arguments: argparse.Namespace, pipe: Connection) -> None:
@@ -256,81 +242,6 @@ def _preprocessed(folder: Path, backend: str, arch: str, most: int, context: Con
             told = f"{unit.source}: {errors[0].message} {errors[0].hint}"
             return Report("cannot" if "not on this host" in errors[0].hint else "fails", summarise(told, 400))
     return Report("preprocessed", f"{len(looked)} of its {len(units)} sources")
-
-
-def _with_earlier(rows: list[Row], path: Path) -> list[Row]:
-    """The rows of an earlier run into the same file, where this one has none for the same project."""
-    now = {(row.source, row.project) for row in rows}
-    earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
-    kept = [Row(**row) for row in earlier if (row["source"], row["project"]) not in now]
-    return sorted([*kept, *rows], key=lambda row: (row.source, row.project, row.backend))
-
-
-HEAD = """\
-nvcc {nvcc}, g++ {gxx}, for {arch}. {sources}A project that is not in the table was not tried.
-In host_python beside torch in the latest run: {beside}.
-
-- **outcome**: *cannot*: it has nothing for cuda or cpu, or needs what is not here. *Unfinished*: those sources that are
-  counted compiled, and nothing is known of the others, nor of the link and the import. *Preprocessed*: the headers of those
-  sources that are counted are found, and nothing more was tried.
-- **ops**: how many ops the imported package has under the name by which its own `_ops.py` looks for them. `-` claims nothing:
-  the package could not be imported (the detail says why), its framework has no such names (tvm-ffi), or the row is of a run
-  before this was counted. For a time, packages with torch's full ABI came out with their ops under another name; of those
-  with the framework torch that compile, these were not imported since: {claimless}.
-- **s**: seconds on a machine with other work to do; objects that an earlier run had made were not made again.
-- **date**, **torch**: of the run that the row is from, and the torch that the package was built for and imported into. A
-  torch for the CPU alone imports no package for CUDA with the full ABI. No machine of these runs had a GPU.
-"""
-
-
-def _write(rows: list[Row], arguments: argparse.Namespace) -> None:
-    found = detect(arguments.host_python, cache=arguments.cache)
-    here = {
-        "date": time.strftime("%Y-%m-%d"),
-        "nvcc": found.nvcc.version if found.nvcc else None,
-        "gxx": found.gxx.version if found.gxx else None,
-        "arch": arguments.arch,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    rows = _with_earlier(rows, arguments.out.with_suffix(".json"))
-    data = {"host": here, "rows": [asdict(row) for row in rows]}
-    arguments.out.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    counts = {o: sum(row.outcome == o for row in rows) for o in OUTCOMES}
-    text = HEAD.format(**here, sources=_sources(rows), claimless=_claimless(rows), beside=_beside(found))
-    lines = ["# kernel-builder projects, unmodified", "", ", ".join(f"{v} {k}" for k, v in counts.items()) + ".", "", text]
-    lines += ["| source | project | backend | framework | outcome | ops | s | date | torch | detail |", "| --- " * 10 + "|"]
-    for row in rows:
-        cells = [
-            row.source,
-            row.project,
-            row.backend,
-            row.framework,
-            row.outcome,
-            row.ops,
-            str(row.seconds),
-            row.date,
-            row.torch,
-        ]
-        lines.append("| " + " | ".join([*cells, row.detail.replace("|", "\\|")]) + " |")
-    arguments.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _sources(rows: list[Row]) -> str:
-    """Which commit each source was at, as far as the rows tell."""
-    known = sorted({(row.source, row.revision) for row in rows if row.revision})
-    return "".join(f"`{source}` is {revision}. " for source, revision in known)
-
-
-def _beside(found: Toolchain) -> str:
-    """The packages of host_python that decide what can be imported, with their versions."""
-    names = (info.name.removesuffix(".dist-info") for place in found.python.paths for info in place.glob("*.dist-info"))
-    return ", ".join(sorted({name.replace("-", " ") for name in names if name.startswith(PACKAGES)})) or "nothing"
-
-
-def _claimless(rows: list[Row]) -> str:
-    """The packages of the framework torch that compile and whose ops nobody counted."""
-    named = [f"{r.project} {r.backend}" for r in rows if r.framework == "torch" and r.outcome == "compiles" and r.ops == "-"]
-    return ", ".join(named) or "none is left"
 
 
 if __name__ == "__main__":

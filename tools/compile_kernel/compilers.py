@@ -21,8 +21,24 @@ from kernelwright.tools.project import Project
 from kernelwright.tools.sandbox import Box, Limits
 from kernelwright.tools.tool import Progress, ToolError
 
-# Large projects (flash attention) compile for many minutes; a compile that never ends must not hold the host for longer.
-LIMITS = Limits(wall_s=3600.0, memory_bytes=16 << 30, processes=512, file_bytes=2 << 30, output_bytes=32 << 20)
+
+def limits(jobs: int, host_bytes: int) -> Limits:
+    """What `jobs` compilers side by side may use up, on a host with `host_bytes` of memory.
+
+    Memory and processes grow with the host: what is room enough on eight cores would end an honest build on a hundred. Large
+    projects (flash attention) compile for many minutes; one that never ends must not hold the host for longer than an hour.
+    """
+    memory = max(16 << 30, min(jobs * (4 << 30), host_bytes // 2))
+    processes = max(512, 16 * jobs)
+    return Limits(wall_s=3600.0, memory_bytes=memory, processes=processes, file_bytes=2 << 30, output_bytes=32 << 20)
+
+
+def _jobs() -> int:
+    # One more than there are cores, as ninja itself has it: the last compile of a variant would leave one idle.
+    return len(os.sched_getaffinity(0)) + 1
+
+
+LIMITS = limits(_jobs(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 LOG_BYTES = 4 << 20
 OBJECT, LOG, BOUNDS = "object.o", "log.txt", "bounds.json"
 # What carries out nvcc's arguments, by the name of the compiler.
@@ -153,11 +169,6 @@ def run(works: Sequence[Work], folder: Path, progress: Progress, done: Callable[
     code = _follow(sandbox.command(argv, box), look, progress)
     for work in unlinked.values():
         done(work, run.outcome(work, sandbox.KILLED.get(code, "")))
-
-
-def _jobs() -> int:
-    # One more than there are cores, as ninja itself has it: the last compile of a variant would leave one idle.
-    return len(os.sched_getaffinity(0)) + 1
 
 
 def _readable(work: Work) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kernelwright.tools.compile_kernel import diagnostics, registrations, resources
+from kernelwright.tools.compile_kernel import compilers, diagnostics, registrations, resources
 from kernelwright.tools.compile_kernel.checker import ABSENT_WITHOUT_CUDA, Loaded
 from kernelwright.tools.compile_kernel.compilers import Compiled, Outcome
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
@@ -16,7 +16,8 @@ from kernelwright.tools.project import Project
 from kernelwright.tools.tool import summarise
 
 _ADVICE = {
-    "memory": "Split the source or instantiate fewer templates: the compilers together may use 16 GiB.",
+    "memory": "Split the source or instantiate fewer templates: the compilers together may use "
+    f"{compilers.LIMITS.memory_bytes >> 30} GiB.",
     "processes": "The compilers started too many processes.",
     "time": "Split the source or instantiate fewer templates: a compile may take an hour.",
     "cancelled": "",

@@ -38,11 +38,13 @@ ABSENT_WITHOUT_CUDA = (
 class Loaded(BaseModel):
     """Whether the package loads; `problem` says in plain data why not, `skipped` why it could not be tried here.
 
-    `functions` are the C++ types of what its ops may be registered with, as `registrations.signatures` has them.
+    `elsewhere` names the ops that came into being at the import and are not in the package's namespace. `functions` are the C++
+    types of what its ops may be registered with, as `registrations.signatures` has them.
     """
 
     ok: bool
     ops: list[Op] = []
+    elsewhere: list[str] = []
     problem: dict[str, Any] | None = None
     log: str = ""
     skipped: str = ""
@@ -52,7 +54,9 @@ class Loaded(BaseModel):
     def answered(cls, answer: Any, log: str) -> Loaded:
         """From what `import_check` says, or the package in its place; raises ValueError for what it does not say."""
         said = answer if isinstance(answer, dict) else {}
-        return cls.model_validate({**{key: said[key] for key in ("ok", "ops", "problem") if key in said}, "log": log})
+        return cls.model_validate(
+            {**{key: said[key] for key in ("ok", "ops", "elsewhere", "problem") if key in said}, "log": log}
+        )
 
 
 class Checker:

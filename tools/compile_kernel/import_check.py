@@ -18,6 +18,9 @@ import sys
 import traceback
 from typing import Any
 
+# Of ops in namespaces other than the package's: what it imports may bring any number of them.
+MOST_NAMES = 500
+
 
 def main() -> None:
     """Import torch, wait for the order, carry it out."""
@@ -39,12 +42,13 @@ def main() -> None:
 
 
 def check(order: dict[str, Any]) -> dict[str, Any]:
-    """Load the package that `order` describes: {"ok", "ops", "problem"}. torch has been imported."""
+    """Load the package that `order` describes: {"ok", "ops", "elsewhere", "problem"}. torch has been imported."""
     if order["lazy"]:
         sys.setdlopenflags(os.RTLD_LAZY)
     missing = _missing_symbols(order)
     if missing:
         return {"ok": False, "ops": [], "problem": {"kind": "undefined", "symbols": missing, "message": "undefined symbols"}}
+    known = _all_ops()
     try:
         spec = importlib.util.spec_from_file_location(order["id"], order["folder"] + "/__init__.py")
         assert spec is not None and spec.loader is not None
@@ -58,7 +62,15 @@ def check(order: dict[str, Any]) -> dict[str, Any]:
         return {"ok": False, "ops": [], "problem": _problem(error)}
     if dangling:
         return {"ok": False, "ops": [], "problem": {"kind": "dangling", "ops": dangling, "message": "ops without a schema"}}
-    return {"ok": True, "ops": _ops(order["namespace"], order["keys"]), "problem": None}
+    own = order["namespace"] + "::"
+    elsewhere = sorted(name for name in _all_ops() - known if not name.startswith(own))
+    return {"ok": True, "ops": _ops(order["namespace"], order["keys"]), "elsewhere": elsewhere[:MOST_NAMES], "problem": None}
+
+
+def _all_ops() -> set[str]:
+    import torch
+
+    return set(torch._C._dispatch_get_all_op_names())
 
 
 def _dangling(namespace: str) -> list[str]:

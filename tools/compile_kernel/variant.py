@@ -16,6 +16,7 @@ from kernelwright.tools.compile_kernel import (
     compilers,
     diagnostics,
     generated,
+    namespaces,
     package,
     plan,
     registrations,
@@ -95,7 +96,7 @@ class Builder:
     def _noarch(self, target: Target, folder: Path) -> Built:
         digits = key([self._project.source_sha256, target.variant])[:7]
         name = plan.namespace(self._project, target.backend, digits)
-        result = Built(target)
+        result = Built(target, cached=True)
         self._progress("packaging", target.variant)
         declared = plan.capabilities_of(self._project.build.binding.cuda_capabilities) if target.backend == "cuda" else ()
         staged = folder / "stage" / target.variant
@@ -250,7 +251,7 @@ class Builder:
         result.log.append(loaded.log)
         result.skipped += [loaded.skipped] if loaded.skipped else []
         sources = Sources(self._project.path)
-        nothing = verdicts.no_ops(loaded, self._project, sources) if linked else None
+        nothing = namespaces.no_ops(loaded, self._project, sources) if linked else None
         result.ok = loaded.ok and nothing is None
         found = [nothing] if nothing else verdicts.of_import(loaded, self._project, result.target, staged, sources)
         result.diagnostics = diagnostics.ordered([*found, *result.diagnostics])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kernelwright.tools.compile_kernel import compilers, diagnostics, registrations, resources
+from kernelwright.tools.compile_kernel import compilers, diagnostics, namespaces, registrations, resources
 from kernelwright.tools.compile_kernel.checker import ABSENT_WITHOUT_CUDA, Loaded
 from kernelwright.tools.compile_kernel.compilers import Compiled, Outcome
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
@@ -19,7 +19,8 @@ _ADVICE = {
     "memory": "Split the source or instantiate fewer templates: the compilers together may use "
     f"{compilers.LIMITS.memory_bytes >> 30} GiB.",
     "processes": "The compilers started too many processes.",
-    "time": "Split the source or instantiate fewer templates: a compile may take an hour.",
+    "time": "What is compiled by now is kept: compile again, and it goes on with the rest. A single source that takes an hour "
+    "must be split.",
     "cancelled": "",
 }
 
@@ -120,22 +121,8 @@ def of_import(loaded: Loaded, project: Project, target: Target, staged: Path, so
             text = f"the op {op.name} has no fake kernel: torch.compile breaks the graph there"
             advice = f"@torch.library.register_fake(add_op_namespace_prefix({op.name!r})) in __init__.py."
             found.append(make("warning", text, places[op.name], sources, advice))
-    return [*registrations.disagreements(loaded.ops, loaded.functions, project, sources, places), *found]
-
-
-def no_ops(loaded: Loaded, project: Project, sources: Sources) -> Diagnostic | None:
-    """A library whose ops have a namespace of their own choice: two builds of it collide, and `ops` finds none of them."""
-    place = sources.search(r"TORCH_LIBRARY(_FRAGMENT)?\(\s*(?!TORCH_EXTENSION_NAME)\w+", project.build.binding.sources)
-    unnamed = (loaded.ok and not loaded.ops) or (loaded.problem or {}).get("kind") in {
-        "dangling",
-        "RuntimeError",
-        "AttributeError",
-    }
-    if not place.file or not unnamed:
-        return None
-    message = "the ops are registered under a hard-coded namespace, so the package's `ops` has none of them"
-    advice = "Write STABLE_TORCH_LIBRARY_EXPAND(TORCH_EXTENSION_NAME, ops) (TORCH_LIBRARY_EXPAND with the full ABI)."
-    return make("error", message, place, sources, advice)
+    found = [*registrations.disagreements(loaded.ops, loaded.functions, project, sources, places), *found]
+    return [*namespaces.hard_coded(loaded.elsewhere, project, sources), *found]
 
 
 def _definition(name: str, project: Project, sources: Sources) -> Place:

@@ -157,9 +157,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (r"torch_library_impl|no ops\.def declares", "ops.impl names an op that no ops.def declares, or a device twice."),
     (
-        r"attempted relative import|No module named '\w+'",
-        "Import from inside the package relatively (from .module import …); "
-        "another package only if it is a python-depends of build.toml.",
+        r"attempted relative import",
+        "A relative import reaches no further than the package itself: from .module import …, from a file of the package.",
     ),
     (
         r"operator \S+ does not exist|'_OpNamespace' .*has no attribute",

@@ -16,6 +16,7 @@ from kernelwright.tools.compile_kernel import (
     compilers,
     diagnostics,
     generated,
+    imports,
     namespaces,
     package,
     plan,
@@ -264,7 +265,7 @@ class Builder:
         else:
             with Checker(staged.parent, target, self._generated, self._warm) as fresh:
                 loaded = fresh.ask(order)
-        return verdicts.excused(loaded, self._project, target)
+        return imports.excused(loaded, self._project, target)
 
     def _finish(self, result: Built, staged: Path) -> Built:
         if result.ok:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kernelwright.tools.compile_kernel import compilers, diagnostics, namespaces, registrations, resources
-from kernelwright.tools.compile_kernel.checker import ABSENT_WITHOUT_CUDA, Loaded
+from kernelwright.tools.compile_kernel import compilers, diagnostics, imports, namespaces, registrations, resources
+from kernelwright.tools.compile_kernel.checker import Loaded
 from kernelwright.tools.compile_kernel.compilers import Compiled, Outcome
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
 from kernelwright.tools.compile_kernel.diagnostics import Place, Sources, make
@@ -85,32 +85,12 @@ def not_portable(abi: Abi) -> Diagnostic:
     )
 
 
-def excused(loaded: Loaded, project: Project, target: Target) -> Loaded:
-    """An import that failed for want of something that the package may count on and this host lacks is not its fault."""
-    problem = loaded.problem or {}
-    if problem.get("kind") == "ModuleNotFoundError":
-        module = str(problem.get("module") or "").split(".")[0]
-        allowed = {"triton", "tvm_ffi", *(_import_name(d) for d in project.build.python_depends.get(target.backend, ()))}
-        if module in allowed:
-            return Loaded(ok=True, log=loaded.log, skipped=f"import check: {module} is not installed in host_python")
-    undefined = re.search(r"undefined symbol: (\w+)", str(problem.get("message")))
-    foreign = target.backend == "cuda" and target.toolchain.need_torch().cuda is None
-    if foreign and undefined and undefined[1].startswith(ABSENT_WITHOUT_CUDA):
-        return Loaded(
-            ok=True, log=loaded.log, skipped="import check: the torch of host_python has no CUDA, which this package needs"
-        )
-    return loaded
-
-
-def _import_name(dependency: str) -> str:
-    return {"nvidia-cutlass-dsl": "cutlass", "tvm-ffi": "tvm_ffi"}.get(dependency, dependency.replace("-", "_"))
-
-
 def of_import(loaded: Loaded, project: Project, target: Target, staged: Path, sources: Sources) -> list[Diagnostic]:
     """What the import check found, as diagnostics."""
+    unknown = imports.undeclarable(project, target.backend, sources)
     if not loaded.ok:
-        return _failed_import(loaded, project, staged, sources)
-    found: list[Diagnostic] = []
+        return [*_failed_import(loaded, project, target.backend, staged, sources), *unknown]
+    found = unknown
     device = "CUDA" if target.backend == "cuda" else "CPU"
     places = {op.name: _definition(op.name, project, sources) for op in loaded.ops}
     for op in loaded.ops:
@@ -129,7 +109,7 @@ def _definition(name: str, project: Project, sources: Sources) -> Place:
     return sources.search(rf'def\(\s*"{re.escape(name)}\b', project.build.binding.sources)
 
 
-def _failed_import(loaded: Loaded, project: Project, staged: Path, sources: Sources) -> list[Diagnostic]:
+def _failed_import(loaded: Loaded, project: Project, backend: str, staged: Path, sources: Sources) -> list[Diagnostic]:
     problem = loaded.problem or {}
     package_dir = str(project.package_dir.relative_to(project.path))
     kind, message = str(problem.get("kind")), str(problem.get("message")).replace(str(staged), package_dir)
@@ -149,7 +129,8 @@ def _failed_import(loaded: Loaded, project: Project, staged: Path, sources: Sour
             place = Place(f"{package_dir}/{path.relative_to(staged)}", int(line))
     if "module export function" in message and binding:
         place = Place(binding[0])
-    return [make("error", f"import of the built package failed: {kind}: {message}", place, sources)]
+    advice = imports.advice(str(problem.get("module") or ""), project, backend) if kind == "ModuleNotFoundError" else ""
+    return [make("error", f"import of the built package failed: {kind}: {message}", place, sources, advice)]
 
 
 def _crash(message: str, log: str, binding: Sequence[str], init: str, sources: Sources) -> Diagnostic:

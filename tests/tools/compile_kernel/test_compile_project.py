@@ -159,17 +159,6 @@ def test_a_noarch_project_is_packaged_for_its_backends(tmp_path: Path, compile_h
     assert (project / "build" / "torch-cuda" / "_ops.py").is_file()
 
 
-def test_a_module_of_the_packages_own_name_is_not_hidden(tmp_path: Path, compile_here: Compile) -> None:
-    toml = BUILD_TOML[: BUILD_TOML.index("[torch]")] + "[torch-noarch]\n"
-    changes = {
-        "build.toml": toml,
-        "torch-ext/scale/__init__.py": "from .scale import one\n",
-        "torch-ext/scale/scale.py": "one = 1\n",
-    }
-    result = compile_here(compile_project_files.write(tmp_path / "scale", changes), backend="cpu")
-    assert result.status == "ok", result.markdown()
-
-
 @pytest.mark.usefixtures("import_skipped")
 def test_an_older_build_toml_is_built_and_a_new_one_offered(tmp_path: Path, compile_here: Compile) -> None:
     old = BUILD_TOML.replace("edition = 5\n", "").replace('[torch.stable-abi]\ncuda = "2.9"\ncpu = "2.9"\n', "")

@@ -1,0 +1,67 @@
+"""What a package imports besides torch: found, excused where it is declared, and if it is missing told with the ways out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import compile_project_files
+import pytest
+from compile_project_files import BUILD_TOML, line_of
+from conftest import Compile
+
+NOARCH = BUILD_TOML[: BUILD_TOML.index("[torch]")] + "[torch-noarch]\n"
+
+
+def noarch(folder: Path, init: str, depends: str = "") -> Path:
+    toml = NOARCH.replace("edition = 5\n", f"edition = 5\npython-depends = [{depends}]\n")
+    return compile_project_files.write(folder, {"build.toml": toml, "torch-ext/scale/__init__.py": init})
+
+
+def test_a_module_of_the_packages_own_name_is_not_hidden(tmp_path: Path, compile_here: Compile) -> None:
+    toml = BUILD_TOML[: BUILD_TOML.index("[torch]")] + "[torch-noarch]\n"
+    changes = {
+        "build.toml": toml,
+        "torch-ext/scale/__init__.py": "from .scale import one\n",
+        "torch-ext/scale/scale.py": "one = 1\n",
+    }
+    result = compile_here(compile_project_files.write(tmp_path / "scale", changes), backend="cpu")
+    assert result.status == "ok", result.markdown()
+
+
+@pytest.mark.parametrize(
+    ("imported", "hints"),
+    [
+        # `kernels` knows the first, so that it may be declared; nobody has the second.
+        ("import helion.language", ['python-depends = ["helion"]', "pip install helion", "[general.cpu]"]),
+        ("from nowhere.to import be_found", ["inside the function", "pip install nowhere", "einops"]),
+        ("from scale._ops import ops", ["another name when it is loaded: import relatively"]),
+        ("import helper", ["import it relatively, from .helper"]),
+    ],
+)
+def test_a_module_that_is_missing_is_told_with_the_ways_out(
+    imported: str, hints: list[str], tmp_path: Path, compile_here: Compile
+) -> None:
+    project = noarch(tmp_path / "scale", f"import torch\n{imported}\n")
+    (project / "torch-ext/scale/helper.py").touch()
+    result = compile_here(project, backend="cpu")
+    assert result.status == "failed", result.markdown()
+    (error,) = result.diagnostics
+    assert (error.file, error.line, error.source) == ("torch-ext/scale/__init__.py", 2, imported)
+    assert all(words in error.hint for words in hints), error.hint
+
+
+def test_a_declared_module_may_be_missing_where_the_package_is_built(tmp_path: Path, compile_here: Compile) -> None:
+    result = compile_here(noarch(tmp_path / "scale", "import helion\n", '"helion"'), backend="cpu")
+    assert (result.status, result.diagnostics) == ("ok", []), result.markdown()
+    assert result.skipped == ["import check: helion is not installed in host_python"]
+
+
+def test_what_no_loader_takes_in_python_depends_is_said(tmp_path: Path, compile_here: Compile) -> None:
+    project = noarch(tmp_path / "scale", "import nowhere\n", '"einops", "nowhere"')
+    result = compile_here(project, backend="cpu")
+    assert result.status == "ok", result.markdown()
+    (warning,) = result.diagnostics
+    assert (warning.severity, warning.file) == ("warning", "build.toml")
+    assert warning.line == line_of((project / "build.toml").read_text(), "nowhere")
+    assert "names nowhere, which `kernels` does not know" in warning.message
+    assert "einops" in warning.hint

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernelwright.tools.tool import ToolError
-from kernelwright.tools.toolchain import Toolchain
+from kernelwright.tools.toolchain import Toolchain, version_numbers
 
 
 @dataclass(frozen=True)
@@ -38,29 +39,57 @@ def find(name: str, toolchain: Toolchain) -> Dependency:
     )
 
 
-# Wheels of NVIDIA's headers, by the version that each name of kernel-builder stands for: the same one, or the next newer.
-_CUTLASS_WHEELS = {"3_5": "3.5.1", "3_6": "3.6.0", "3_8": "3.8.0", "3_9": "4.2.0", "4_0": "4.2.0"}
+# Wheels that hold CUTLASS's headers, by the version that a name of kernel-builder stands for: the same one, or the next newer.
+# NVIDIA's own go from 3.3 to 4.2, and what is written for 2.10 does not compile with 3.3.
+_CUTLASS_WHEELS = {
+    "3_5": "nvidia-cutlass==3.5.1",
+    "3_6": "nvidia-cutlass==3.6.0",
+    "3_8": "nvidia-cutlass==3.8.0",
+    "3_9": "nvidia-cutlass==4.2.0",
+    "4_0": "nvidia-cutlass==4.2.0",
+    "4_4": "flashinfer-python==0.7.4",
+    "4_5": "flashinfer-python==0.7.4",
+}
+# Where those wheels have them, below the folder that they are installed in.
+_CUTLASS_IN_WHEELS = ("cutlass_library/source", "flashinfer/data/cutlass")
 
 
 def _cutlass(name: str, toolchain: Toolchain) -> Dependency:
     """CUTLASS's headers: `CUTLASS_SRC_DIR`, as kernel-builder has it, a wheel put down for this name, or host_python's."""
-    own = toolchain.extras / name
-    installed = toolchain.module("cutlass_library")
-    given = os.environ.get("CUTLASS_SRC_DIR")
-    places = [Path(given)] if given else []
-    places += [own / "cutlass_library" / "source", *([installed / "source"] if installed else [])]
-    for place in places:
-        if (place / "include" / "cutlass" / "cutlass.h").is_file():
-            return Dependency(include=(place / "include", place / "tools" / "util" / "include"))
     short = name.removeprefix("cutlass_")
+    own = toolchain.extras / name
+    given = os.environ.get("CUTLASS_SRC_DIR")
+    for place in [*([Path(given)] if given else []), *(own / part for part in _CUTLASS_IN_WHEELS)]:
+        if (place / "include" / "cutlass" / "cutlass.h").is_file():
+            return _cutlass_at(place)
+    beside = [place / part for place in toolchain.python.paths for part in _CUTLASS_IN_WHEELS]
+    asked = version_numbers(short.replace("_", "."))
+    for place in beside:
+        found = _cutlass_version(place)
+        if found >= asked and (asked[0] > 2 or found[0] == asked[0]):
+            return _cutlass_at(place)
     wheel = _CUTLASS_WHEELS.get(short)
+    checkout = "set CUTLASS_SRC_DIR to a checkout of github.com/NVIDIA/cutlass"
+    unfit = next((found for found in map(_cutlass_version, beside) if found), ())
     raise MissingError(
         "toolchain_missing",
-        f"The headers of CUTLASS {short.replace('_', '.')} are not installed.",
-        f"{toolchain.host_python} -m pip install --no-deps --target {own} nvidia-cutlass=={wheel}"
+        f"The headers of CUTLASS {short.replace('_', '.')} are not installed"
+        + (f", those of {'.'.join(map(str, unfit))} in host_python are not what it is written for." if unfit else "."),
+        f"`{toolchain.host_python} -m pip install --no-deps --target {own} {wheel}` brings them. Or {checkout}."
         if wheel
-        else "There is no wheel of them: set CUTLASS_SRC_DIR to a checkout of github.com/NVIDIA/cutlass.",
+        else f"No wheel has them: {checkout} at that version.",
     )
+
+
+def _cutlass_at(place: Path) -> Dependency:
+    return Dependency(include=(place / "include", place / "tools" / "util" / "include"))
+
+
+def _cutlass_version(place: Path) -> tuple[int, ...]:
+    """Major and minor version of the checkout or copy of CUTLASS in `place`; empty if there is none."""
+    headers = [place / "include" / "cutlass" / name for name in ("version.h", "cutlass.h")]
+    text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in headers if path.is_file())
+    return tuple(int(number) for number in re.findall(r"#define CUTLASS_(?:MAJOR|MINOR)\s+(\d+)", text))
 
 
 def tvm_ffi(toolchain: Toolchain) -> Dependency:

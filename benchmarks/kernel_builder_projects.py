@@ -40,6 +40,9 @@ from kernelwright.tools.toolchain import Toolchain, detect
 # The refusal of a project that is for other GPUs alone: `auto` takes one of those where this host has none of its own.
 FOR_OTHERS = "has nothing to compile for"
 
+# What is told of a package that compiles.
+TOLD = ("compiled for", "in the hard-coded namespace", "python-depends names")
+
 # A source that is in every build and that no project lists.
 OWN = "old_systems.cpp"
 
@@ -183,7 +186,7 @@ def _outcome(folder: Path, backend: str, arch: str, context: Context) -> Report:
             raise
         result = compile_project(folder, backend=backend, archs=["auto"], context=context)
     if result.status == "ok":
-        notes = [d.message for d in result.diagnostics if d.severity == "note" and "compiled for" in d.message]
+        notes = [d.message for d in result.diagnostics if any(words in d.message for words in TOLD)]
         return _with_ops(folder, backend, arch, result, [*result.skipped, *notes], context)
     first = next((d for d in result.diagnostics if d.severity == "error"), None)
     told = f"{first.file}:{first.line}: {first.message} {first.hint}" if first else "no reason"

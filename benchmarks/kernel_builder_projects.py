@@ -33,6 +33,7 @@ from projects_table import Row
 from kernelwright.tools.compile_kernel import checker, diagnostics, generated, plan, targets
 from kernelwright.tools.compile_kernel.build import compile_project
 from kernelwright.tools.compile_kernel.contract import CompileResult
+from kernelwright.tools.compile_kernel.target import Target
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Context, ToolError, summarise
 from kernelwright.tools.toolchain import Toolchain, detect
@@ -214,7 +215,7 @@ def _with_ops(folder: Path, backend: str, arch: str, result: CompileResult, note
     return ok
 
 
-def _target(project: Project, found: Toolchain, backend: str, arch: str) -> plan.Target:
+def _target(project: Project, found: Toolchain, backend: str, arch: str) -> Target:
     try:
         return targets.choose(project, found, backend, [arch], "dev").targets[0]
     except ToolError as error:

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from kernelwright.tools import gpu, sandbox
 from kernelwright.tools.compile_kernel import dependencies, elf, generated, import_check, registrations, warm
-from kernelwright.tools.compile_kernel.plan import Target
 from kernelwright.tools.compile_kernel.registrations import Op
+from kernelwright.tools.compile_kernel.target import Target
 from kernelwright.tools.sandbox import Box, Limits
 
 # Importing torch takes 2 s, waiting for the compilers as long as they take.

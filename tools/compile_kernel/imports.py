@@ -13,7 +13,7 @@ from typing import Any
 from kernelwright.tools.compile_kernel.checker import ABSENT_WITHOUT_CUDA, Loaded
 from kernelwright.tools.compile_kernel.contract import Diagnostic
 from kernelwright.tools.compile_kernel.diagnostics import Sources, make
-from kernelwright.tools.compile_kernel.plan import Target
+from kernelwright.tools.compile_kernel.target import Target
 from kernelwright.tools.project import Project
 
 # Torch for CUDA brings triton; the framework tvm-ffi is what its packages are built on.
@@ -85,7 +85,7 @@ def _known(backend: str) -> Mapping[str, tuple[str, str]]:
     """Names that `python-depends` may hold, each with its wheel and the module that is imported, as `kernels` lists them."""
     package = importlib.util.find_spec("kernels")
     places = [Path(place) / "python_depends.json" for place in (package.submodule_search_locations or [])] if package else []
-    listed = next((json.loads(place.read_text(encoding="utf-8")) for place in places if place.is_file()), {})
+    listed: dict[str, Any] = next((json.loads(place.read_text(encoding="utf-8")) for place in places if place.is_file()), {})
     both: dict[str, Any] = {**listed.get("general", {}), **listed.get("backends", {}).get(backend, {})}
-    found = {name: next(iter(entry.get("python", [])), {}) for name, entry in both.items()}
+    found: dict[str, Any] = {name: next(iter(entry.get("python", [])), {}) for name, entry in both.items()}
     return {name: (wheel["pkg"], wheel["import"]) for name, wheel in found.items() if wheel.get("import")}

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from kernelwright.tools.compile_kernel import compilers, resources
+from kernelwright.tools.compile_kernel import ninja_file, resources
 from kernelwright.tools.compile_kernel.cache import Cache, Entry, key
-from kernelwright.tools.compile_kernel.compilers import BOUNDS, LOG, OBJECT, Compiled
 from kernelwright.tools.compile_kernel.plan import Unit
+from kernelwright.tools.compile_kernel.work import BOUNDS, LOG, OBJECT, Compiled
 from kernelwright.tools.project import Project
 
 
@@ -50,7 +50,7 @@ class Objects:
         return key(
             [
                 *(str(unit.compiler), compiler.st_size, compiler.st_mtime_ns, list(unit.arguments), unit.source),
-                compilers.version(),
+                ninja_file.version(),
                 hashlib.sha256(source.read_bytes()).hexdigest(),
             ]
         )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelwright.tools import gpu
-from kernelwright.tools.compile_kernel import clang_toolkit, dependencies, gpu_archs, plan
-from kernelwright.tools.compile_kernel.plan import BuildBackend, Mode, Target
+from kernelwright.tools.compile_kernel import clang_toolkit, dependencies, gpu_archs
+from kernelwright.tools.compile_kernel.target import BuildBackend, Mode, Target, variant_name
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import ToolError
 from kernelwright.tools.toolchain import Toolchain, other_cuda, version_numbers
@@ -160,7 +160,7 @@ def _target(project: Project, toolchain: Toolchain, backend: str, archs: Sequenc
         nvcc = toolchain.need_nvcc()
         _check_cuda(project, toolchain)
         cuda, wanted = cuda_tag(toolchain), gpu_archs.wanted(archs, nvcc.version, mode)
-    name = plan.variant_name(binding.framework, stable, version, backend, cuda)
+    name = variant_name(binding.framework, stable, version, backend, cuda)
     return Target(backend, binding.framework, name, stable, wanted, mode, toolchain)
 
 

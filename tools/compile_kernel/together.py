@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from kernelwright.tools.compile_kernel.compilers import Outcome, Work
+from kernelwright.tools.compile_kernel.work import Outcome, Work
 
 # Carries out works and tells of each one's outcome as soon as it is there.
 Run = Callable[[Sequence[Work], Callable[[Work, Outcome], None]], None]

@@ -27,12 +27,15 @@ from kernelwright.tools.compile_kernel import (
 )
 from kernelwright.tools.compile_kernel.cache import Cache, Entry, key
 from kernelwright.tools.compile_kernel.checker import Checker, Loaded
-from kernelwright.tools.compile_kernel.compilers import BOUNDS, LOG, OBJECT, Compiled, Outcome, Work
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
 from kernelwright.tools.compile_kernel.diagnostics import Sources
+from kernelwright.tools.compile_kernel.gpu_archs import Capability
 from kernelwright.tools.compile_kernel.objects import Objects
-from kernelwright.tools.compile_kernel.plan import Plan, Target, Unit
+from kernelwright.tools.compile_kernel.parts import CUDA_SUFFIXES
+from kernelwright.tools.compile_kernel.plan import Plan, Unit
+from kernelwright.tools.compile_kernel.target import Target, namespace, renamed_later
 from kernelwright.tools.compile_kernel.together import Seat, Together
+from kernelwright.tools.compile_kernel.work import BOUNDS, LOG, OBJECT, Compiled, Outcome, Work
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Progress
 from kernelwright.tools.toolchain import version_numbers
@@ -96,10 +99,10 @@ class Builder:
 
     def _noarch(self, target: Target, folder: Path) -> Built:
         digits = key([self._project.source_sha256, target.variant])[:7]
-        name = plan.namespace(self._project, target.backend, digits)
+        name = namespace(self._project, target.backend, digits)
         result = Built(target, cached=True)
         self._progress("packaging", target.variant)
-        declared = plan.capabilities_of(self._project.build.binding.cuda_capabilities) if target.backend == "cuda" else ()
+        declared = self._project.build.binding.cuda_capabilities if target.backend == "cuda" else ()
         staged = folder / "stage" / target.variant
         package.assemble(
             self._project,
@@ -108,7 +111,7 @@ class Builder:
             namespace=name,
             ops_py=templates.NOARCH_OPS_PY,
             library=None,
-            capabilities=declared,
+            capabilities=tuple(map(Capability.parse, declared)),
         )
         self._load(result, name, staged, None, None, None)
         return self._finish(result, staged)
@@ -134,12 +137,12 @@ class Builder:
         the binding anew at each edit of a kernel, a minute if it includes all of torch.
         """
         made = plan.make(self._project, target, self._generated)
-        later = plan.renamed_later(target)
+        later = renamed_later(target)
         text = self._project.source_sha256
         if not later and target.mode == "dev":
             text = key([(self._project.path / source).read_bytes().hex() for source in self._project.build.binding.sources])
         arguments = [[unit.source, list(unit.arguments)] for unit in made.units]
-        name = plan.namespace(self._project, target.backend, key([text, target.variant, arguments, made.link])[:7])
+        name = namespace(self._project, target.backend, key([text, target.variant, arguments, made.link])[:7])
         return (made if later else plan.make(self._project, target, self._generated, name)), name
 
     def _compile(self, result: Built, made: Plan, held: dict[Unit, Entry], name: str, seat: Seat) -> Entry | None:
@@ -189,7 +192,7 @@ class Builder:
                 continue
             text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
             found += diagnostics.parse(text, sources, unit.source)
-            if unit.source.endswith(plan.CUDA_SUFFIXES):
+            if unit.source.endswith(CUDA_SUFFIXES):
                 known = json.loads(bounds.read_text(encoding="utf-8")) if bounds.is_file() else {}
                 result.kernels += resources.parse(text, known)
                 origin += [unit.source] * (len(result.kernels) - len(origin))
@@ -201,7 +204,7 @@ class Builder:
 
     def _package(self, result: Built, made: Plan, name: str, library: Entry, folder: Path, waiting: Checker | None) -> Built:
         self._progress("packaging", result.target.variant)
-        renamed = made.output.replace(plan.namespace(self._project, result.target.backend), name)
+        renamed = made.output.replace(namespace(self._project, result.target.backend), name)
         linked = folder / renamed
         shutil.copyfile(library.file(_LIBRARY), linked)
         staged = folder / "stage" / result.target.variant

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from kernelwright.tools.compile_kernel import compilers, diagnostics, imports, namespaces, registrations, resources
 from kernelwright.tools.compile_kernel.checker import Loaded
-from kernelwright.tools.compile_kernel.compilers import Compiled, Outcome
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
 from kernelwright.tools.compile_kernel.diagnostics import Place, Sources, make
-from kernelwright.tools.compile_kernel.plan import Target
+from kernelwright.tools.compile_kernel.target import Target
+from kernelwright.tools.compile_kernel.work import Compiled, Outcome
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import summarise
 

@@ -14,7 +14,7 @@ from test_compile_project import compiled_sources
 
 from kernelwright.tools import toolchain
 from kernelwright.tools.compile_kernel import targets
-from kernelwright.tools.compile_kernel.plan import Mode
+from kernelwright.tools.compile_kernel.target import Mode
 from kernelwright.tools.compile_kernel.variant import Builder
 from kernelwright.tools.project import Project
 

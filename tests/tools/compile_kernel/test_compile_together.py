@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from kernelwright.tools.compile_kernel.compilers import Outcome, Work
 from kernelwright.tools.compile_kernel.together import Seat, Together
+from kernelwright.tools.compile_kernel.work import Outcome, Work
 from kernelwright.tools.tool import ToolError
 
 Done = Callable[[Work, Outcome], None]

@@ -33,6 +33,7 @@ from projects_table import Row
 from kernelwright.tools.compile_kernel import checker, diagnostics, generated, plan, targets
 from kernelwright.tools.compile_kernel.build import compile_project
 from kernelwright.tools.compile_kernel.contract import CompileResult
+from kernelwright.tools.compile_kernel.sources import Sources
 from kernelwright.tools.compile_kernel.target import Target
 from kernelwright.tools.project import Project
 from kernelwright.tools.tool import Context, ToolError, summarise
@@ -241,7 +242,7 @@ def _preprocessed(folder: Path, backend: str, arch: str, most: int, context: Con
         options = [flag for flag in unit.arguments if flag != "--resource-usage" and not flag.startswith("--threads")]
         argv = [str(unit.compiler), *options, "-E", unit.source, "-o", "/dev/null"]
         run = subprocess.run(argv, cwd=folder, capture_output=True, text=True)
-        errors = [d for d in diagnostics.parse(run.stderr, diagnostics.Sources(folder), unit.source) if d.severity == "error"]
+        errors = [d for d in diagnostics.parse(run.stderr, Sources(folder), unit.source) if d.severity == "error"]
         if errors:
             told = f"{unit.source}: {errors[0].message} {errors[0].hint}"
             return Report("cannot" if "not on this host" in errors[0].hint else "fails", summarise(told, 400))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from kernelwright.tools.compile_kernel.contract import Diagnostic
 from kernelwright.tools.compile_kernel.hints import hint
+from kernelwright.tools.compile_kernel.sources import Place, Sources
 from kernelwright.tools.tool import summarise
 
 Severity = Literal["error", "warning", "note"]
 MAX_ERRORS, MAX_WARNINGS = 6, 4
-MAX_MESSAGE, MAX_SOURCE = 320, 160
+MAX_MESSAGE = 320
 
 _FILE = r"(?P<file>[^\s:(][^:(]*)"
 _GXX = re.compile(rf"^{_FILE}:(?P<line>\d+):(?:(?P<column>\d+):)? (?P<kind>fatal error|error|warning): (?P<text>.*)$")
@@ -31,49 +31,8 @@ _CONTEXT = re.compile(
 _OBJECT = re.compile(r"^\S+:\(\.\w+[^)]*\): (?P<text>(?:multiple definition|undefined reference).*)$")
 _FOLLOWS = ("Ptx assembly aborted", "ld returned", "compilation terminated")
 _INSTANTIATED = re.compile(r"(?:detected )?(?:during|at).* at line (?P<line>\d+)(?: of (?P<file>\S+))?")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A position in a source; line 0 where none is known."""
-
-    file: str = ""
-    line: int = 0
-    column: int = 0
-
-
-class Sources:
-    """The project's files, for the line that a diagnostic points at. Undecodable bytes are shown as such."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
-        self._lines: dict[str, list[str]] = {}
-
-    def line(self, place: Place) -> str:
-        """The text at `place`, or empty."""
-        lines = self.lines(place.file)
-        return lines[place.line - 1].strip()[:MAX_SOURCE] if 0 < place.line <= len(lines) else ""
-
-    def lines(self, relative: str) -> list[str]:
-        """All lines of a file of the project; none for any other."""
-        if relative not in self._lines:
-            path = self.root / self.own(relative) if relative else self.root
-            self._lines[relative] = path.read_bytes().decode("utf-8", "replace").splitlines() if path.is_file() else []
-        return self._lines[relative]
-
-    def own(self, name: str) -> str:
-        """`name` relative to the project, or empty if it is a file of the toolchain."""
-        path = (self.root / name).resolve()
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) and path.is_file() else ""
-
-    def search(self, pattern: str, files: Iterable[str]) -> Place:
-        """The first place in `files` that matches."""
-        for file in files:
-            for number, text in enumerate(self.lines(file), 1):
-                found = re.search(pattern, text)
-                if found:
-                    return Place(file, number, found.start() + 1)
-        return Place()
+_HEADER = re.compile(r"[\w+-][\w./+-]*")
+_CALLED = re.compile(rf"^{_FILE}:(?P<line>\d+):(?P<column>\d+): note: called from here$")
 
 
 def parse(log: str, sources: Sources, unit: str) -> list[Diagnostic]:
@@ -130,7 +89,7 @@ def _instantiated(after: list[str], sources: Sources) -> Place | None:
     for line in after:
         if _GXX.match(line) or _NVCC.match(line):
             return None
-        found = _INSTANTIATED.search(line)
+        found = _CALLED.match(line) or _INSTANTIATED.search(line)
         if found and found["file"] and sources.own(found["file"]):
             return Place(sources.own(found["file"]), int(found["line"]))
     return None
@@ -189,8 +148,20 @@ def make(severity: Severity, message: str, place: Place, sources: Sources, advic
         line=place.line,
         column=place.column,
         source=source,
-        hint=advice or hint(message, source, place.file),
+        hint=advice
+        or _header(message, sources)
+        or (hint(message) if severity == "warning" else hint(message, source, place.file)),
     )
+
+
+def _header(message: str, sources: Sources) -> str:
+    """What to do about a header that is not found and is in the project all the same."""
+    name = message.partition(": No such file or directory")[0].rpartition(" ")[2]
+    found = sources.below(name) if name != message and _HEADER.fullmatch(name) else ""
+    if not found:
+        return ""
+    folder = found[: -len(name)].rstrip("/") or "."
+    return f'It is {found}: add "{folder}" to include of the table in build.toml that has this source, or name it relatively.'
 
 
 def ordered(found: Iterable[Diagnostic]) -> list[Diagnostic]:

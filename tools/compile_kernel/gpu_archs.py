@@ -53,8 +53,12 @@ class Capability:
         """From `9.0a`, `12.0+PTX`; raises ToolError for anything else."""
         found = re.fullmatch(r"(\d+)\.(\d+)([af]?)(\+PTX)?", text.strip())
         if not found:
+            digits = re.fullmatch(r"(?:sm_|compute_)?(\d+)(\d)([af]?)", text.strip())
+            meant = f"'{digits[1]}.{digits[2]}{digits[3]}', as in " if digits else "it like "
             raise ToolError(
-                "bad_argument", f"{text!r} is not a CUDA capability.", "Write it like '8.0', '9.0a', '10.0f' or '12.0+PTX'."
+                "bad_argument",
+                f"build.toml, cuda-capabilities: {text!r} is not a CUDA capability.",
+                f"Write {meant}'8.0', '9.0a', '10.0f' or '12.0+PTX'.",
             )
         return cls(int(found[1]), int(found[2]), found[3], bool(found[4]))
 

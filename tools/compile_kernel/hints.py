@@ -19,7 +19,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "torch/headeronly/… instead, or remove [torch.stable-abi] to build against the full ABI.",
     ),
     (
-        r"'Tensor' is not a member of '(at|torch)'|\b(at|torch)::Tensor\b|'at' has not been declared",
+        r"'Tensor' (is not a member of|in namespace) '(at|torch)|'at' (has not been|was not) declared|'at' does not name a "
+        r"type|namespace \"(at|torch)\" has no member \"Tensor\"|declared void\n.*\b(at|torch)::Tensor\b",
         "With the stable ABI tensors are torch::stable::Tensor (torch/csrc/stable/tensor.h); at:: and torch::Tensor are not.",
     ),
     (
@@ -27,12 +28,13 @@ _HINTS: tuple[tuple[str, str], ...] = (
         'Box the function: ops.impl("name", TORCH_BOX(&function)).',
     ),
     (
-        r"aoti_torch_get_current_cuda_stream",
+        r"aoti_torch_get_current_cuda_stream\W.*(not declared|undefined)",
         'Declare it: extern "C" AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device_index, void** stream);',
     ),
     (
-        r"TORCH_CHECK|AT_ERROR|TORCH_INTERNAL_ASSERT",
-        "With the stable ABI it is STD_TORCH_CHECK (torch/headeronly/util/Exception.h).",
+        r"\b(TORCH_CHECK|AT_ERROR|TORCH_INTERNAL_ASSERT)\W.*(not declared|undefined)",
+        "With the stable ABI it is STD_TORCH_CHECK (torch/headeronly/util/Exception.h), with tvm-ffi "
+        "TVM_FFI_CHECK(condition, ValueError) << text (tvm/ffi/error.h).",
     ),
     (
         r"module export function|PyInit_",
@@ -75,11 +77,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "Mark the function __device__ (or __host__ __device__) so that the kernel may call it.",
     ),
     (
-        r"calling a __device__ function|__syncthreads|a __device__ variable .* cannot be directly",
+        r"calling a __device__ function|a __device__ variable .* cannot be directly",
         "It is __device__ code: call it from a kernel, not from the host.",
     ),
     (
-        r"namespace \"std\" has no member|std::(vector|string|map|array)",
+        r"namespace \"std\" has no member|is not a member of 'std'|in namespace 'std' does not name|incomplete type 'std::",
         "Include its header; std containers are host code, kernels take arrays and pointers.",
     ),
     (r"__global__ function must have a void return type", "Return void, and write the result through a pointer."),
@@ -140,6 +142,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"file not recognized|invalid preprocessing directive|stray '",
         "There are bytes in it that are no C++: save it as UTF-8 text.",
     ),
+    (
+        r"target specific option mismatch",
+        "Those instructions need a flag: add it to the cxx-flags of this kernel (-mavx2, -mfma, -mavx512f …), and check the "
+        "processor before such code is called.",
+    ),
     (r"static assertion|static_assert", "The assertion's own words say what does not hold."),
     (
         r"template instantiation depth|constexpr.*(limit|depth)|recursion",
@@ -150,6 +157,15 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "The compiler itself gave up, as it does on recursion without an end or on far too much code: make the source smaller.",
     ),
     # The import.
+    (
+        r"infer_schema\(func\)",
+        "torch.library.custom_op takes the schema from type hints: annotate every parameter and the result (torch.Tensor, "
+        "Optional[torch.Tensor], int, float, bool, str, Sequence[int] …), or pass schema=.",
+    ),
+    (
+        r"partially initialized module",
+        "Two files of the package import each other: move what both need into a third one, or import inside the function.",
+    ),
     (
         r"unknown type specifier|Unknown type|torch_library_def|schema",
         "The op's schema is not valid: types are Tensor, int, float, bool, "

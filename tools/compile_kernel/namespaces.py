@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 from kernelwright.tools.compile_kernel.checker import Loaded
 from kernelwright.tools.compile_kernel.contract import Diagnostic
-from kernelwright.tools.compile_kernel.diagnostics import Place, Sources, make
+from kernelwright.tools.compile_kernel.diagnostics import make
+from kernelwright.tools.compile_kernel.sources import Place, Sources
 from kernelwright.tools.project import Project
 
 _CXX = "Write STABLE_TORCH_LIBRARY_EXPAND(TORCH_EXTENSION_NAME, ops) (TORCH_LIBRARY_EXPAND with the full ABI)."

@@ -14,7 +14,8 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from kernelwright.tools.compile_kernel.contract import Diagnostic
-from kernelwright.tools.compile_kernel.diagnostics import Place, Sources, make
+from kernelwright.tools.compile_kernel.diagnostics import make
+from kernelwright.tools.compile_kernel.sources import Place, Sources
 from kernelwright.tools.project import Project
 
 NM_S = 30

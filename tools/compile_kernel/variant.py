@@ -28,11 +28,11 @@ from kernelwright.tools.compile_kernel import (
 from kernelwright.tools.compile_kernel.cache import Cache, Entry, key
 from kernelwright.tools.compile_kernel.checker import Checker, Loaded
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
-from kernelwright.tools.compile_kernel.diagnostics import Sources
 from kernelwright.tools.compile_kernel.gpu_archs import Capability
 from kernelwright.tools.compile_kernel.objects import Objects
 from kernelwright.tools.compile_kernel.parts import CUDA_SUFFIXES
 from kernelwright.tools.compile_kernel.plan import Plan, Unit
+from kernelwright.tools.compile_kernel.sources import Sources
 from kernelwright.tools.compile_kernel.target import Target, namespace, renamed_later
 from kernelwright.tools.compile_kernel.together import Seat, Together
 from kernelwright.tools.compile_kernel.work import BOUNDS, LOG, OBJECT, Compiled, Outcome, Work

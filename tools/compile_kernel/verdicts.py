@@ -6,10 +6,19 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kernelwright.tools.compile_kernel import compilers, diagnostics, imports, namespaces, registrations, resources
+from kernelwright.tools.compile_kernel import (
+    compilers,
+    diagnostics,
+    failed_import,
+    imports,
+    namespaces,
+    registrations,
+    resources,
+)
 from kernelwright.tools.compile_kernel.checker import Loaded
 from kernelwright.tools.compile_kernel.contract import Abi, Diagnostic, KernelUse
-from kernelwright.tools.compile_kernel.diagnostics import Place, Sources, make
+from kernelwright.tools.compile_kernel.diagnostics import make
+from kernelwright.tools.compile_kernel.sources import Place, Sources
 from kernelwright.tools.compile_kernel.target import Target
 from kernelwright.tools.compile_kernel.work import Compiled, Outcome
 from kernelwright.tools.project import Project
@@ -89,7 +98,7 @@ def of_import(loaded: Loaded, project: Project, target: Target, staged: Path, so
     """What the import check found, as diagnostics."""
     unknown = imports.undeclarable(project, target.backend, sources)
     if not loaded.ok:
-        return [*_failed_import(loaded, project, target.backend, staged, sources), *unknown]
+        return [*failed_import.diagnosed(loaded, project, target.backend, staged, sources), *unknown]
     found = unknown
     device = "CUDA" if target.backend == "cuda" else "CPU"
     places = {op.name: _definition(op.name, project, sources) for op in loaded.ops}
@@ -107,50 +116,3 @@ def of_import(loaded: Loaded, project: Project, target: Target, staged: Path, so
 
 def _definition(name: str, project: Project, sources: Sources) -> Place:
     return sources.search(rf'def\(\s*"{re.escape(name)}\b', project.build.binding.sources)
-
-
-def _failed_import(loaded: Loaded, project: Project, backend: str, staged: Path, sources: Sources) -> list[Diagnostic]:
-    problem = loaded.problem or {}
-    package_dir = str(project.package_dir.relative_to(project.path))
-    kind, message = str(problem.get("kind")), str(problem.get("message")).replace(str(staged), package_dir)
-    binding = project.build.binding.sources
-    if kind == "undefined":
-        return [_undefined(symbol, project, sources) for symbol in list(problem.get("symbols", ()))[: diagnostics.MAX_ERRORS]]
-    if kind == "dangling":
-        name = str(problem["ops"][0])
-        place = sources.search(rf'impl\(\s*"{re.escape(name)}"', binding)
-        return [make("error", f"ops.impl names {name!r}, which no ops.def declares", place, sources)]
-    if kind == "crash":
-        return [_crash(message, loaded.log, binding, f"{package_dir}/__init__.py", sources)]
-    place = Place()
-    for name, line in problem.get("frames", ()):
-        path = Path(str(name))
-        if path.is_relative_to(staged) and path.name != "_ops.py":
-            place = Place(f"{package_dir}/{path.relative_to(staged)}", int(line))
-    if "module export function" in message and binding:
-        place = Place(binding[0])
-    advice = imports.advice(str(problem.get("module") or ""), project, backend) if kind == "ModuleNotFoundError" else ""
-    return [make("error", f"import of the built package failed: {kind}: {message}", place, sources, advice)]
-
-
-def _crash(message: str, log: str, binding: Sequence[str], init: str, sources: Sources) -> Diagnostic:
-    """Under the stable ABI a bad registration ends the process; its last words name the call that failed."""
-    thrown = re.findall(r"^\s*what\(\):\s*(.*)$", log, re.MULTILINE)
-    words = re.sub(r" at /\S+, line \d+", "", thrown[-1]) if thrown else ""
-    place = Place(init)
-    if "library_def" in words:
-        place = sources.search(r"\bdef\(", binding)
-    elif "library_impl" in words:
-        place = sources.search(r"\bimpl\(", binding)
-    elif "library" in words:
-        place = sources.search(r"TORCH_LIBRARY", binding)
-    return make("error", f"import of the built package failed: {message}" + (f": {words}" if words else ""), place, sources)
-
-
-def _undefined(symbol: str, project: Project, sources: Sources) -> Diagnostic:
-    name = resources.demangled([symbol])[symbol]
-    base = re.sub(r"\W.*", "", resources.short(name).rsplit("::", 1)[-1])
-    own = [s for s in (*project.build.binding.sources, *project.sources) if Path(s).suffix not in {".md"}]
-    place = sources.search(rf"\b{re.escape(base)}\s*\(", own) if base else Place()
-    advice = f"Nothing defines it: is the source with {base}() listed under src, with exactly this signature?"
-    return make("error", f"undefined symbol {name}", place, sources, advice)

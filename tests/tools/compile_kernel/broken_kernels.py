@@ -258,6 +258,31 @@ BROKEN: tuple[Broken, ...] = (
     Broken("schema_syntax", BIND, "float factor) -> ()", "float factor -> ()", "schema", at="ops.def("),
     Broken("impl_without_def", BIND, '  ops.def("scale(', '  ops.def("scaled(', "ops.def", at='ops.impl("scale"'),
     Broken("register_missing", BIND, "REGISTER_EXTENSION(TORCH_EXTENSION_NAME)\n", "\n", "REGISTER_EXTENSION", no_line=True),
+    Broken(
+        "instructions_without_their_flag",
+        CPP,
+        "#include <cstdint>\n",
+        "#include <immintrin.h>\n\n#include <cstdint>\n\n"
+        "float sum(const float* in) {\n  return _mm512_reduce_add_ps(_mm512_loadu_ps(in));\n}\n",
+        "cxx-flags",
+        at="return _mm512",
+    ),
+    Broken(
+        "semicolon_before_a_container",
+        CPP,
+        "#include <cstdint>\n",
+        "#include <cstdint>\n#include <vector>\n\nstatic int64_t made = 0\nstd::vector<float> kept(4);\n",
+        "semicolon",
+        at="std::vector<float> kept",
+    ),
+    Broken(
+        "semicolon_before_a_barrier",
+        CU,
+        "    out[i] = in[i] * factor;",
+        "    out[i] = in[i] * factor\n    __syncthreads();",
+        "semicolon",
+        at="__syncthreads();",
+    ),
     # The link and what comes after it.
     Broken(
         "launcher_signature",
@@ -292,6 +317,30 @@ BROKEN: tuple[Broken, ...] = (
         "import torch\nimport flash_attn\n",
         "python-depends",
         at="import flash_attn",
+    ),
+    Broken(
+        "op_declared_twice",
+        BIND,
+        '  ops.def("scale(Tensor(a!) out, Tensor input, float factor) -> ()");\n',
+        '  ops.def("scale(Tensor(a!) out, Tensor input, float factor) -> ()");\n'
+        '  ops.def("scale(Tensor(a!) out, Tensor input, float factor) -> ()");  // again\n',
+        "overload",
+        at="// again",
+    ),
+    Broken(
+        "linkage_of_c_on_one_side",
+        BIND,
+        "void scale_launch(float* out",
+        'extern "C" void scale_launch(float* out',
+        "scale_cpu/scale.cpp:3 defines scale_launch() with another signature",
+    ),
+    Broken(
+        "submodule_that_nobody_wrote",
+        PY,
+        "import torch\n",
+        "import torch\n\nfrom .helper import helped\n",
+        "write torch-ext/scale/helper.py",
+        at="from .helper",
     ),
     Broken("python_syntax", PY, "    return out", "    return out)", "", at="return out)"),
     Broken("fake_for_unknown_op", PY, 'add_op_namespace_prefix("scale")', 'add_op_namespace_prefix("scaled")', "def"),

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernelwright.tools.compile_kernel.contract import Diagnostic
-from kernelwright.tools.compile_kernel.diagnostics import MAX_MESSAGE, Sources, ordered, parse
+from kernelwright.tools.compile_kernel.diagnostics import MAX_MESSAGE, ordered, parse
 from kernelwright.tools.compile_kernel.hints import hint
+from kernelwright.tools.compile_kernel.sources import Sources
 
 KERNEL = """\
 #include "sum.cuh"
@@ -66,6 +67,40 @@ def test_a_template_error_is_placed_where_the_project_instantiates_it(sources: S
     )
     found = first(log, sources, "bind.cpp")
     assert (found.file, found.line) == ("bind.cpp", 3)
+
+
+def test_an_error_in_a_header_of_the_compiler_is_placed_where_the_project_calls_it(sources: Sources) -> None:
+    log = (
+        "/usr/lib/gcc/x/avx512fintrin.h: In function 'f._omp_fn.0':\n"
+        "/usr/lib/gcc/x/avx512fintrin.h:248:1: error: inlining failed in call to 'f': target specific option mismatch\n"
+        "  248 | _mm512_set1_ps (float __A)\n"
+        "      | ^~~~~~~~~~~~~~\n"
+        "bind.cpp:3:11: note: called from here\n"
+    )
+    found = first(log, sources, "bind.cpp")
+    assert (found.file, found.line) == ("bind.cpp", 3)
+    assert "cxx-flags" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("included", "folder"), [("warp.cuh", "deep/reduce"), ("reduce/warp.cuh", "deep"), ("deep/reduce/warp.cuh", ".")]
+)
+def test_a_header_that_lies_elsewhere_in_the_project_is_shown(sources: Sources, included: str, folder: str) -> None:
+    for place in ("deep/reduce", "build/old/deep/reduce"):
+        (sources.root / place).mkdir(parents=True)
+        (sources.root / place / "warp.cuh").touch()
+    found = first(f"cuda/loop.cu:1:10: fatal error: {included}: No such file or directory\n", sources)
+    assert found.hint.startswith(f'It is deep/reduce/warp.cuh: add "{folder}" to include')
+
+
+def test_a_hint_is_about_the_words_not_about_what_else_stands_in_the_line() -> None:
+    line = (
+        "torch::Tensor scaled(const torch::Tensor& x, std::vector<int64_t> sizes) { TORCH_CHECK(x.dim() == 2); __syncthreads();"
+    )
+    assert "semicolon" in hint("expected ';' before 'TORCH_CHECK'", line, "bind.cu")
+    assert hint("unknown words", line, "bind.cu") == ""
+    assert "STD_TORCH_CHECK" in hint("'TORCH_CHECK' was not declared in this scope", line, "bind.cpp")
+    assert "torch::stable::Tensor" in hint("'Tensor' in namespace 'torch' does not name a type", line, "bind.cpp")
 
 
 def test_ptxas_knows_no_lines_but_the_instruction_is_found(sources: Sources) -> None:

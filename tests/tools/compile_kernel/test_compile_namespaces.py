@@ -10,7 +10,7 @@ from compile_project_files import BINDING, BUILD_TOML, INIT, line_of
 from conftest import Compile
 
 from kernelwright.tools.compile_kernel import namespaces
-from kernelwright.tools.compile_kernel.diagnostics import Sources
+from kernelwright.tools.compile_kernel.sources import Sources
 from kernelwright.tools.project import Project
 
 NOARCH = BUILD_TOML[: BUILD_TOML.index("[torch]")] + "[torch-noarch]\n"

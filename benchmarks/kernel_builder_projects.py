@@ -42,6 +42,9 @@ from kernelwright.tools.toolchain import Toolchain, detect
 # The refusal of a project that is for other GPUs alone: `auto` takes one of those where this host has none of its own.
 FOR_OTHERS = "has nothing to compile for"
 
+# What a compile says that took longer than any may, however much was compiled by then.
+TIMED_OUT = "the compile was ended at its limit of time"
+
 # What is told of a package that compiles.
 TOLD = ("compiled for", "in the hard-coded namespace", "python-depends names")
 
@@ -128,7 +131,7 @@ def _build(folder: Path, backend: str, arguments: argparse.Namespace) -> tuple[R
         process.start()
         there.close()
         report = _followed(here, started + arguments.limit, Path(scratch))
-        if report.outcome == "unfinished":
+        if report.outcome == "unfinished" and TIMED_OUT not in report.detail:
             process.terminate()
             report.detail = f"not done after {arguments.limit:.0f} s on this machine: {report.detail}"
         process.join()
@@ -141,6 +144,10 @@ def _followed(pipe: Connection, end: float, scratch: Path) -> Report:
     try:
         while pipe.poll(max(0.0, end - time.perf_counter())):
             said = pipe.recv()
+            if isinstance(said, Report) and TIMED_OUT in said.detail:
+                # What a project has in the cache besides Kernelwright's own source, and what was compiled since.
+                made = max(0, total - missing - 1) + ended
+                return Report("unfinished", f"{TIMED_OUT}: {made} of its {total - 1} sources compiled")
             if isinstance(said, Report):
                 return said
             if begins := re.match(r"(\d+) of (\d+) sources", said):

@@ -181,6 +181,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "No ops.def declares an op of that name: check both spellings.",
     ),
     (
+        r"Module has no function",
+        "The library exports none of that name: TVM_FFI_DLL_EXPORT_TYPED_FUNC(name, function) does it, check both spellings.",
+    ),
+    (
         r"died of SIGSEGV|died of SIGABRT|exited with status|ended the process",
         "The import must not end the process: look at what runs "
         "at load time, static objects and the package's __init__.py. The log has its last words.",

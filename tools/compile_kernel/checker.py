@@ -23,10 +23,12 @@ from kernelwright.tools.sandbox import Box, Limits
 # Importing torch takes 2 s, waiting for the compilers as long as they take.
 LIMITS = Limits(wall_s=4000.0, memory_bytes=8 << 30, processes=128, file_bytes=1 << 20, output_bytes=1 << 20)
 ANSWER_S = 120.0
-# What a CPU build of torch cannot define for a CUDA package: the stable ABI's own functions, and with the full ABI any of C++.
+# What a CPU build of torch cannot define for a CUDA package: the stable ABI's own functions, with the full ABI any of C++, and
+# those of the libraries that torch for CUDA brings with it.
 ABSENT_WITHOUT_CUDA = (
     "aoti_torch_get_current_cuda_stream",
     "aoti_torch_cuda_",
+    *("cublas", "cusparse", "cufft", "curand", "cudnn", "nvrtc", "nccl"),
     "_ZN3c10",
     "_ZNK3c10",
     "_ZN2at",

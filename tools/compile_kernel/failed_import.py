@@ -121,6 +121,11 @@ def _undefined(symbol: str, project: Project, backend: str, sources: Sources) ->
 
 def _where_defined(base: str, project: Project, backend: str, sources: Sources) -> str:
     """What to do about a function called `base` that no object of this backend defines as it is declared."""
+    if re.fullmatch(r"cu[A-Z]\w+", base):
+        return (
+            f"It is a function of CUDA's driver, which kernels are not linked with: ask for it at run time, "
+            f'cudaGetDriverEntryPointByVersion("{base}", &pointer, 12000, cudaEnableDefault, &status).'
+        )
     listed = {source: c.backend for c in project.build.components for source in c.sources if c.backend != backend}
     listed |= {source: backend for c in project.build.components for source in c.sources if c.backend == backend}
     found = [(line, listed[file]) for file in listed if base and (line := _definition(base, file, sources))]

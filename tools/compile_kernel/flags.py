@@ -54,6 +54,7 @@ _WHY = {
     r"-gencode|--generate-code|-arch|--gpu-arch|-code|--gpu-code": "Set cuda-capabilities, or pass archs to compile_kernel.",
     r"-I|-isystem|-iquote|--include-path": "List the folder under include, relative to the project.",
     r"-include|--pre-include|-imacros": "Include that header in the source.",
+    r"--?(rdc|dc|dlto|relocatable-dev|device-c)": "Device code is not linked: define what several sources call in a header.",
     r"-l|-L|-Wl|--linker-options|-Xlinker": "Libraries come from torch and the CUDA toolkit; put code into src.",
     r"-fplugin|-wrapper|-ccbin|--compiler-bindir|-B|-specs|@|-Wa|-Wp|--run": "It runs or reads what is not the project's.",
 }

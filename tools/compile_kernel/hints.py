@@ -71,6 +71,16 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"Arguments mismatch for instruction|Instruction types",
         "The inline assembly is not valid PTX: check the instruction's name, its type and its operands in the PTX ISA.",
     ),
+    # Device code is not linked.
+    (
+        r"Unresolved extern function|Undefined reference to '",
+        "Device code of one source cannot call that of another: define the function in a header that each of them includes.",
+    ),
+    (
+        r"treated as a static definition",
+        "Each source gets a copy of its own, and what is written to the other one is not seen: keep it and all that uses it in "
+        "one source, or pass a pointer.",
+    ),
     # Host and device.
     (
         r"calling a __host__ (constexpr )?function|is undefined in device code",

@@ -18,6 +18,8 @@ from kernelwright.tools.compile_kernel.contract import CompileResult
 from kernelwright.tools.tool import Context
 
 Results = dict[str, CompileResult]
+# All of them are compiled before the first is looked at.
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

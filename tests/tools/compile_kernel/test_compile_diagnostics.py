@@ -197,6 +197,14 @@ def test_only_what_ops_lacks_is_blamed_on_the_declarations() -> None:
     assert "ops.def" not in hint(failed + "module 'cutlass.cute.core' has no attribute 'ThrMma'")
 
 
+def test_device_code_of_another_source_is_told_to_move_into_a_header(sources: Sources) -> None:
+    found = first("ptxas fatal   : Unresolved extern function '_Z4loopPf'\n", sources)
+    assert (found.file, found.line) == ("cuda/loop.cu", 3)
+    assert "in a header" in found.hint
+    copied = "cuda/loop.cu(3): warning #20044-D: extern declaration of the entity t is treated as a static definition\n"
+    assert "a copy of its own" in first(copied, sources).hint
+
+
 @given(st.text(max_size=300))
 def test_any_words_are_parsed_without_an_error_of_our_own(tmp_path_factory: pytest.TempPathFactory, log: str) -> None:
     parse(log, Sources(tmp_path_factory.getbasetemp()), "x.cu")

@@ -95,3 +95,11 @@ def test_a_function_that_is_missing_is_looked_for_in_the_sources(
     found = diagnosed(tmp_path, UNDEFINED, "", changes, backend)
     assert (found.file, found.line) == (BIND, line_of(BINDING, "void scale_launch("))
     assert found.hint.startswith(words)
+
+
+def test_a_function_of_the_driver_is_to_be_asked_for_at_run_time(tmp_path: Path) -> None:
+    cuda = CUDA.replace("  unsigned blocks", "  cuTensorMapEncodeTiled(nullptr);\n  unsigned blocks")
+    undefined = {"kind": "undefined", "message": "undefined symbols", "symbols": ["cuTensorMapEncodeTiled"]}
+    found = diagnosed(tmp_path, undefined, "", {"scale_cuda/scale.cu": cuda}, "cuda")
+    assert (found.file, found.line) == ("scale_cuda/scale.cu", line_of(cuda, "cuTensorMapEncodeTiled"))
+    assert 'cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled"' in found.hint

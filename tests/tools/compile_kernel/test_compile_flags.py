@@ -136,3 +136,12 @@ def test_an_architecture_is_asked_for_elsewhere() -> None:
     with pytest.raises(ToolError) as caught:
         checked_cuda(["-gencode=arch=compute_90,code=sm_90"], "[kernel.x]")
     assert "cuda-capabilities" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("flag", "hint"), [("-rdc=true", "define what several sources call in a header"), ("-lblas", "put code into src")]
+)
+def test_what_would_be_linked_is_told_where_it_belongs(flag: str, hint: str) -> None:
+    with pytest.raises(ToolError) as caught:
+        checked_cuda([flag], "[kernel.x]")
+    assert hint in caught.value.hint

@@ -32,13 +32,12 @@ struct Arguments {
   bool rms;
 };
 
-template <typename T, int kVectors>
-__device__ __forceinline__ void fetch(const T* row, int vectors, uint4 (&into)[kVectors]) {
-#pragma unroll
-  for (int j = 0; j < kVectors; ++j) {
-    const int v = threadIdx.x + j * blockDim.x;
-    if (v < vectors) into[j] = rows::load_shared_by_rows(row + v * rows::kLanes<T>);
-  }
+// The thread's vector `j` of a row of gate, scale or shift. Not to be kept in L1 longer than others: of many samples they would
+// fill it.
+template <typename T>
+__device__ __forceinline__ void fetch(const T* row, int vectors, int j, uint4& into) {
+  const int v = threadIdx.x + j * blockDim.x;
+  if (v < vectors) into = __ldg(reinterpret_cast<const uint4*>(row + v * rows::kLanes<T>));
 }
 
 template <typename T, int kVectors>
@@ -83,10 +82,8 @@ __device__ __forceinline__ float squares_of(const uint4 (&held)[kVectors]) {
   return sum;
 }
 
-// Four vectors a thread; gated kernels hold update and gate beside them, which needs the registers of half the threads.
-constexpr int kVectors = 4;
-
-template <typename T, bool kGated>
+// Gated kernels hold update and gate beside x, which needs the registers of half the threads.
+template <typename T, int kVectors, bool kGated>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), kGated ? 1 : rows::blocks_per_sm(kVectors, true))
     adaln_in_registers(Arguments<T> a) {
   constexpr int kLanes = rows::kLanes<T>;
@@ -104,12 +101,21 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), kGated ? 1 : rows:
   if constexpr (kGated) {
     uint4 update[kVectors], factor[kVectors];
     load<T>(a.update + (active ? a.update_rows.start(row) : 0), vectors, update);
-    fetch<T>(a.gate + a.gate_rows.start(sample), vectors, factor);
+    const T* gate_row = a.gate + a.gate_rows.start(sample);
+#pragma unroll
+    for (int j = 0; j < kVectors; ++j) fetch<T>(gate_row, vectors, j, factor[j]);
     add_gated<T>(x_row, vectors, update, factor, held);
   }
   uint4 factors[kVectors], summands[kVectors];
-  fetch<T>(a.scale + a.scale_rows.start(sample), vectors, factors);
-  fetch<T>(a.shift + a.shift_rows.start(sample), vectors, summands);
+  const T *scale_row = a.scale + a.scale_rows.start(sample), *shift_row = a.shift + a.shift_rows.start(sample);
+  const auto ask = [&](int j) {
+    fetch<T>(scale_row, vectors, j, factors[j]);
+    fetch<T>(shift_row, vectors, j, summands[j]);
+  };
+  // Beside six vectors there are no registers for any of scale and shift before the sums.
+  constexpr int kAhead = kVectors == 6 ? 0 : kVectors;
+#pragma unroll
+  for (int j = 0; j < kAhead; ++j) ask(j);
 
   float about = 0.0f, offset = 0.0f, inverse;
   if (a.rms) {
@@ -127,6 +133,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), kGated ? 1 : rows:
   for (int j = 0; j < kVectors; ++j) {
     const int v = threadIdx.x + j * blockDim.x;
     if (v >= vectors) continue;
+    if (j + kAhead < kVectors) ask(j + kAhead);
     float lane[kLanes], factor[kLanes], summand[kLanes];
     rows::keep_packed(factors[j]);
     rows::keep_packed(summands[j]);
@@ -190,14 +197,19 @@ cudaError_t launch(Arguments<T> a, cudaStream_t stream) {
   for (const Layout* layout : {&a.x_rows, &a.update_rows, &a.gate_rows, &a.scale_rows, &a.shift_rows}) {
     aligned = aligned && layout->aligned(kLanes);
   }
-  const rows::Device device = rows::device_of(adaln_in_registers<T, kGated>);
+  const rows::Device device = rows::device_of(adaln_reading_again<T, kGated>);
   const int64_t vectors = (a.n + kLanes - 1) / kLanes;
-  const bool fits = aligned && vectors <= kVectors * rows::threads_of(kVectors);
+  const bool fits = aligned && vectors <= 4 * rows::threads_of(4);
+  const int prefers = kGated ? 3 : rows::three_four_or_six(vectors, a.x_rows.rows, device);
   const rows::Shape shape =
-      fits ? rows::shape_for(vectors, a.x_rows.rows, device, kVectors) : rows::shape_of_elements(vectors, device);
+      fits ? rows::shape_for(vectors, a.x_rows.rows, device, prefers) : rows::shape_of_elements(vectors, device);
   const auto run = [&](auto kernel) { return rows::launch(kernel, device, shape, a.x_rows.rows, stream, a); };
-  if (fits) return run(adaln_in_registers<T, kGated>);
-  return run(adaln_reading_again<T, kGated>);
+  if (!fits) return run(adaln_reading_again<T, kGated>);
+  if constexpr (!kGated) {
+    if (shape.vectors_per_thread == 6) return run(adaln_in_registers<T, 6, kGated>);
+  }
+  if (shape.vectors_per_thread == 3) return run(adaln_in_registers<T, 3, kGated>);
+  return run(adaln_in_registers<T, 4, kGated>);
 }
 
 }  // namespace

@@ -26,13 +26,14 @@ constexpr int blocks_per_sm(int vectors_per_thread) {
 }
 
 // `together`: the residual is stored with the result, not before the sum.
-template <typename T, int kVectors, bool kClustered>
+template <typename T, int kVectors, bool kClustered, bool kStays = false>
 __global__ void __launch_bounds__(threads_of(kVectors), blocks_per_sm(kVectors))
     add_rmsnorm_in_registers(T* __restrict__ out, T* __restrict__ residual, const T* __restrict__ x,
                              const T* __restrict__ weight, Layout layout, Layout residual_layout, int n, float eps,
                              float weight_offset, bool together) {
   constexpr int kLanes = rows::kLanes<T>;
-  __shared__ float scratch[32], slot;
+  __shared__ float scratch[32];
+  __shared__ rows::FromBlocks<1> slots;
 
   const unsigned parts = kClustered ? rows::cluster_size() : 1;
   const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -42,18 +43,19 @@ __global__ void __launch_bounds__(threads_of(kVectors), blocks_per_sm(kVectors))
   const T* x_row = x + (active ? layout.start(row) : 0);
 
   T* residual_row = residual + (active ? residual_layout.start(row) : 0);
+  if constexpr (kClustered) rows::tell_started();
   rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    held[j] = v < vectors ? rows::load(residual_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    held[j] = v < vectors ? rows::load_to_stay<kStays>(residual_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
   uint4 added[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    added[j] = v < vectors ? rows::load(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    added[j] = v < vectors ? rows::load_to_stay<kStays>(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
   float sum = 0.0f;
 #pragma unroll
@@ -79,7 +81,7 @@ __global__ void __launch_bounds__(threads_of(kVectors), blocks_per_sm(kVectors))
     if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
-  if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot);
+  if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, slots);
   rows::let_next_start();
   const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
 
@@ -99,9 +101,10 @@ __global__ void __launch_bounds__(threads_of(kVectors), blocks_per_sm(kVectors))
     }
     if (v >= vectors) continue;
     if (together) rows::store(residual_row + v * kLanes, held[j]);
+    rows::let_go<kStays>(x_row + v * kLanes);
+    rows::let_go<kStays>(residual_row + v * kLanes);
     rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
-  if constexpr (kClustered) rows::cluster_wait();
 }
 
 // Whole vectors; one row a block.
@@ -214,10 +217,15 @@ cudaError_t launch(T* out, T* residual, const T* x, const T* weight, const Layou
   // Few rows are done the sooner the earlier they start to store; of many, loads and stores get in each other's way less.
   const bool together = layout.rows > 4 * device.sms;
   if (shape.blocks > 1) return run(add_rmsnorm_in_registers<T, 4, true>, length, false);
-  if (shape.vectors_per_thread == 4) return run(add_rmsnorm_in_registers<T, 4, false>, length, together);
+  const bool stays = rows::far_exceed_l2(4 * layout.rows * n * sizeof(T), device);
+  if (shape.vectors_per_thread == 4) {
+    return run(stays ? add_rmsnorm_in_registers<T, 4, false, true> : add_rmsnorm_in_registers<T, 4, false>, length, together);
+  }
   if constexpr (sizeof(T) == 4) {
     if (shape.vectors_per_thread == 2) return run(add_rmsnorm_in_registers<T, 2, false>, length, false);
-    if (shape.vectors_per_thread == 1) return run(add_rmsnorm_in_registers<T, 1, false>, length, false);
+    if (shape.vectors_per_thread == 1) {
+      return run(stays ? add_rmsnorm_in_registers<T, 1, false, true> : add_rmsnorm_in_registers<T, 1, false>, length, false);
+    }
   }
   return run(add_rmsnorm_kept_in_part<T>, n);
 }

@@ -40,23 +40,33 @@ __device__ __forceinline__ void let_next_start() {
 // What the rule wants to know of the current device.
 struct Device {
   int sms;
-  bool sm_90;  // its machine code was made for compute capability 9.0 or newer: clusters, and kernels that start early
+  bool sm_90;     // its machine code was made for compute capability 9.0 or newer: clusters, and kernels that start early
+  int64_t l2 = 0;  // bytes
 };
+
+// The most blocks of a cluster.
+constexpr int kMostBlocks = 8;
+
+// Whether so many bytes, read and written, are so many more than L2 holds that hints to it are worth more than they cost.
+inline bool far_exceed_l2(int64_t bytes, const Device& device) { return bytes > 8 * device.l2; }
 
 // How a row is held in registers: `blocks` of `threads` threads with `vectors_per_thread` vectors each.
 struct Shape {
   int threads;             // blockDim.x: of one row, or of a block's part of it
   int rows_per_block;      // blockDim.y
-  int vectors_per_thread;  // 1, 2, 4 or 8; 0 where a block keeps what it can of a row and reads the rest again
+  int vectors_per_thread;  // 1 to 4, 6 or 8; 0 where a block keeps what it can of a row and reads the rest again
   int blocks;              // the cluster that shares a row; 1 for none
 };
 
 // What the rule asks the compiler for, as launch bounds of a kernel with so many vectors a thread.
-constexpr int threads_of(int vectors_per_thread) { return vectors_per_thread == 1 || vectors_per_thread == 8 ? 1024 : 512; }
+constexpr int threads_of(int vectors_per_thread) {
+  return vectors_per_thread == 1 || vectors_per_thread == 8 ? 1024 : vectors_per_thread == 3 ? 384 : 512;
+}
 // `registers` of a thread more than full occupancy leaves it cost a quarter of the threads.
 constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
   if (vectors_per_thread == 1) return kThreadsPerSm / 1024;
   if (vectors_per_thread == 8) return 1;
+  if (vectors_per_thread == 3) return registers && kThreadsPerSm < 2048 ? 2 : 3;
   if (vectors_per_thread > 2) return registers && kThreadsPerSm < 2048 ? 1 : 2;
   return (registers ? kThreadsPerSm * 3 / 4 : kThreadsPerSm) / 512;
 }
@@ -65,21 +75,18 @@ constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
 // two inputs are as many. Where an element takes many instructions, four vectors a thread share out what a thread does but
 // once, and half the threads leave 64 registers each. So a kernel says how many it `prefers`. A row that is longer first widens
 // its block until it holds 1024 vectors, then takes four vectors a thread (32 KB of row, two blocks an SM), then as many as the
-// kernel can at most (eight: 128 KB, a block or two an SM). Still longer rows are shared by a cluster of up to eight such
-// blocks, if it fills its registers to three quarters at least; rows that are too few for the SMs by one of more blocks. Else a
-// block of 1024 threads takes one alone and reads what it cannot keep again, from cache. Rows of less than 128 threads share a
-// block, unless a cluster shares the row.
+// kernel can at most (eight: 128 KB, a block or two an SM). Still longer rows are shared by a cluster of eight such blocks; so
+// are rows that are too few for the SMs, by one of up to eight. Else a block of 1024 threads takes one alone and reads what it
+// cannot keep again, from cache. Rows of less than 128 threads share a block, unless a cluster shares the row.
 inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int prefers = 2, int most = 8) {
-  constexpr int kMostBlocks = 8;
   Shape shape{0, 1, vectors <= 1024 ? prefers : 4, 1};
   if (vectors > 4 * threads_of(4)) {
     const int64_t held = most * threads_of(most);
     const bool few = device.sm_90 && 2 * rows <= device.sms;
     shape.vectors_per_thread = most;
-    while (vectors > shape.blocks * held && shape.blocks <= kMostBlocks) shape.blocks *= 2;
+    if (vectors > held) shape.blocks = kMostBlocks;
     while (few && shape.blocks < kMostBlocks && 2 * shape.blocks * rows <= device.sms) shape.blocks *= 2;
-    const bool fills = most == 8 && 4 * vectors >= 3 * shape.blocks * held;
-    const bool shared = device.sm_90 && shape.blocks <= kMostBlocks && (few || fills);
+    const bool shared = device.sm_90 && vectors <= kMostBlocks * held && (few || most == 8);
     if (shape.blocks > 1 && !shared) return {1024, 1, 0, 1};
   }
   const int held = shape.blocks * shape.vectors_per_thread;
@@ -94,6 +101,18 @@ inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int 
   return shape;
 }
 
+// For kernels that would take four vectors of a row a thread: six or three where those leave at least a tenth fewer places of a
+// row's warps empty. Six ask for rows that fill an SM's 32 warps of 64 registers five times over, and then need the fewest
+// warps, often a single one, which needs no barrier. Of rows that do not fill the SMs once, three vectors are done sooner.
+inline int three_four_or_six(int64_t vectors, int64_t rows, const Device& device) {
+  if (vectors <= 128) return 4;
+  const auto warps = [=](int each) { return ((vectors + each - 1) / each + 31) / 32; };
+  const auto fills = [&](int each, int times) { return rows * warps(each) >= int64_t{32} * times * device.sms; };
+  if (60 * warps(6) <= 36 * warps(4) && fills(6, 5)) return 6;
+  if (30 * warps(3) <= (fills(4, 1) ? 36 : 40) * warps(4)) return 3;
+  return 4;
+}
+
 // For rows that are read an element at a time, by as many threads as there are vectors.
 inline Shape shape_of_elements(int64_t vectors, const Device& device) {
   return shape_for(vectors < 1024 ? vectors : 1024, 1, device, 1);
@@ -104,21 +123,22 @@ inline Shape shape_of_elements(int64_t vectors, const Device& device) {
 template <typename... Parameters>
 Device device_of(void (*kernel)(Parameters...)) {
   constexpr int kMost = 64;
-  static std::atomic<uint32_t> known[kMost];  // bit 31: asked, 30: sm_90; below it the SMs
+  static std::atomic<uint32_t> known[kMost];  // bit 31: asked, 30: sm_90; below it the MB of L2, and from bit 15 down the SMs
   int index = 0;
   const bool has_place = cudaGetDevice(&index) == cudaSuccess && index < kMost;
   uint32_t packed = has_place ? known[index].load(std::memory_order_relaxed) : 0;
   if (packed == 0) {
-    int sms = 1;
+    int sms = 1, l2 = 0;
     cudaFuncAttributes attributes{};
     const bool answered = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, index) == cudaSuccess &&
+                          cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, index) == cudaSuccess &&
                           cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess;
     if (!answered) cudaGetLastError();
     const uint32_t sm_90 = answered && attributes.ptxVersion >= 90;
-    packed = uint32_t{1} << 31 | sm_90 << 30 | static_cast<uint32_t>(sms);
+    packed = uint32_t{1} << 31 | sm_90 << 30 | static_cast<uint32_t>(l2 >> 20) << 16 | static_cast<uint32_t>(sms);
     if (answered && has_place) known[index].store(packed, std::memory_order_relaxed);
   }
-  return {static_cast<int>(packed & 0x3fffffff), (packed >> 30 & 1) != 0};
+  return {static_cast<int>(packed & 0xffff), (packed >> 30 & 1) != 0, int64_t{packed >> 16 & 0x3fff} << 20};
 }
 
 // Launches `kernel`, which calls `wait_for_previous`, with `cluster` neighbouring blocks to a cluster.

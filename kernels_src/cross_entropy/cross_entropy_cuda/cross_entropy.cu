@@ -1,13 +1,14 @@
 // Cross-entropy of rows of logits: loss[r] = log(sum_j exp(x[r, j])) - x[r, target[r]], and 0 where target[r] is ignore_index
 //
-// Bytes moved: the logits of every row that counts are read once, rows * n * sizeof(T); nothing as long as a row is written,
-// and a row that is ignored is not read.
+// Bytes moved: the logits of every row that counts are read once, rows * n * sizeof(T); nothing as long as a row is written.
+// Of a row that is ignored no more than the first turn is read, which is asked for before its target is known.
 // Limit: DRAM bandwidth. An exponential an element is about half of what the hardware makes while two bytes arrive.
-// Rule: a thread has four vectors in flight, and as soon as one is here asks for the next: 64 KB an SM of two blocks. It keeps
-// the largest logit so far and the sum of exponentials below it, which is rescaled where a vector holds a larger one. A row
-// gets as many threads as hold it, at most 512, which then go over it in turns of 32 KB; rows of less than 128 threads share a
-// block. Where that makes less than eight blocks an SM, a cluster of up to eight blocks shares a row, as long as each has a
-// turn of its own. What the threads found is merged at the end, maxima first, then sums: lanes, warps, blocks.
+// Rule: a thread has four vectors in flight, and as soon as one is here asks for the next: 64 KB an SM of 1024 threads. It
+// keeps the largest logit so far and the sum of exponentials below it, which is rescaled where a vector holds a larger one. A
+// row gets as many threads as hold it, at most 256, which then go over it in turns of 16 KB: of four blocks an SM some read
+// while others start or end. Rows that are too few for all SMs get 512 threads, and then a cluster of two blocks; rows of less
+// than 128 threads share a block. What the threads found is merged at the end, maxima first, then sums: lanes, warps,
+// blocks.
 // A row may start and end anywhere: what lies outside its aligned vectors, up to 14 elements, is read one by one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
@@ -18,8 +19,8 @@ namespace {
 
 using rows::Layout;
 
-// Vectors a thread, threads a block, blocks a row, and the blocks an SM from which on a row is not shared.
-constexpr int kInFlight = 4, kMostThreads = 512, kMostBlocks = 8, kEnoughPerSm = 8;
+// Vectors a thread; threads a block, and where rows are few; blocks a row at most; threads that an SM has registers for.
+constexpr int kInFlight = 4, kThreads = 256, kMostThreads = 512, kThreadsPerSm = 1024;
 
 // Four bytes of elements that add nothing to a sum of exponentials: -inf.
 template <typename T>
@@ -46,6 +47,11 @@ struct Running {
       sum *= power(maximum - larger);
       maximum = larger;
     }
+  }
+
+  // The sum below another maximum, which is no smaller.
+  __device__ __forceinline__ float below(float larger) const {
+    return maximum == larger ? sum : sum * power(maximum - larger);
   }
 
   // Below what the exponents are taken: nothing but -inf so far adds nothing, where -inf - -inf would add NaN.
@@ -87,20 +93,17 @@ __global__ void __launch_bounds__(kMostThreads, 2)
     cross_entropy_of_rows(float* __restrict__ losses, const T* __restrict__ logits, Layout layout,
                           const int64_t* __restrict__ target, Layout places, int64_t n, int64_t ignore_index) {
   constexpr int kLanes = rows::kLanes<T>;
-  __shared__ float scratch[2][32], slot[2];
+  __shared__ float scratch[2][32];
+  __shared__ rows::FromBlocks<2> slots;
 
   const unsigned parts = kClustered ? rows::cluster_size() : 1, part = kClustered ? rows::cluster_rank() : 0;
   const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < layout.rows;
+  if constexpr (kClustered) rows::tell_started();
   rows::wait_for_previous();
   const int64_t label = active ? target[places.start(row)] : ignore_index;
-  const bool counts = label != ignore_index, is_class = label >= 0 && label < n;
   const T* x_row = logits + (active ? layout.start(row) : 0);
-  const bool leads = threadIdx.x == 0 && part == 0;
-  float picked = NAN;
-  if (leads && is_class) picked = rows::to_float(x_row[label]);
-
-  const int64_t length = counts && is_class ? n : 0;
+  const int64_t length = active ? n : 0;
   const int64_t to_aligned = (0 - reinterpret_cast<uintptr_t>(x_row)) % 16 / sizeof(T);
   const int64_t before = to_aligned < length ? to_aligned : length;
   const int64_t vectors = (length - before) / kLanes;
@@ -111,12 +114,16 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   uint4 held[kInFlight];
 #pragma unroll
   for (int j = 0; j < kInFlight; ++j) held[j] = load<T>(at + j * blockDim.x, end);
+  const bool counts = label != ignore_index, is_class = label >= 0 && label < n, reads = counts && is_class;
+  const bool leads = threadIdx.x == 0 && part == 0;
+  float picked = NAN;
+  if (leads && is_class) picked = rows::to_float(x_row[label]);
   Running running;
-  const int outside = part == 0 ? static_cast<int>(length - vectors * kLanes) : 0;
+  const int outside = reads && part == 0 ? static_cast<int>(length - vectors * kLanes) : 0;
   for (int i = threadIdx.x; i < outside; i += blockDim.x) {
     running.add(rows::to_float(x_row[i < before ? i : vectors * kLanes + i]));
   }
-  while (at < end) {
+  while (reads && at < end) {
     at += parts * turn;
 #pragma unroll
     for (int j = 0; j < kInFlight; ++j) {
@@ -128,18 +135,17 @@ __global__ void __launch_bounds__(kMostThreads, 2)
 
   rows::let_next_start();
   float maximum = rows::reduce_row<rows::Max>(running.maximum, scratch[0]);
+  float sum = rows::reduce_row<rows::Add>(running.below(maximum), scratch[1]);
   if constexpr (kClustered) {
-    maximum = rows::reduce_cluster<rows::Max>(maximum, &slot[0]);
-    rows::cluster_wait();
+    float both[2] = {maximum, sum};
+    const Running of_block = rows::exchange(both, slots) ? Running{both[0], both[1]} : Running{};
+    maximum = rows::reduce_lanes<rows::Max>(of_block.maximum, 32);
+    sum = rows::reduce_lanes<rows::Add>(of_block.below(maximum), 32);
   }
-  float sum = running.maximum == maximum ? running.sum : running.sum * power(running.maximum - maximum);
-  sum = rows::reduce_row<rows::Add>(sum, scratch[1]);
-  if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, &slot[1]);
   if (leads && active) {
     // The difference first: where the target is the largest logit, nothing of the logarithm is lost.
     losses[row] = counts ? (maximum - picked) + logf(sum) : 0.0f;
   }
-  if constexpr (kClustered) rows::cluster_wait();
 }
 
 // The mean of the losses that count, NaN of none. One block, always in the same order: a second run gives the same bits.
@@ -161,7 +167,7 @@ __global__ void __launch_bounds__(1024)
 
 int threads_for(int64_t vectors) {
   const int64_t needed = (vectors + kInFlight - 1) / kInFlight;
-  if (needed >= kMostThreads) return kMostThreads;
+  if (needed >= kThreads) return kThreads;
   if (needed > 32) return static_cast<int>((needed + 31) / 32 * 32);
   int threads = 8;
   while (threads < needed) threads *= 2;
@@ -175,8 +181,11 @@ cudaError_t launch(float* losses, const T* logits, const Layout& layout, const i
   rows::Shape shape{threads_for(vectors), 1, kInFlight, 1};
   if (shape.threads < 128) shape.rows_per_block = 128 / shape.threads;
   const rows::Device device = rows::device_of(cross_entropy_of_rows<T, true>);
-  const auto too_few = [&] { return layout.rows * shape.blocks < static_cast<int64_t>(kEnoughPerSm) * device.sms; };
-  while (device.sm_90 && too_few() && shape.blocks < kMostBlocks && turns >= 2 * shape.blocks) shape.blocks *= 2;
+  const auto room_for_twice = [&] {
+    return 2 * layout.rows * shape.blocks * shape.threads <= static_cast<int64_t>(kThreadsPerSm) * device.sms;
+  };
+  if (shape.threads == kThreads && turns >= 1 && room_for_twice()) shape.threads = kMostThreads;
+  if (device.sm_90 && turns >= 2 && room_for_twice()) shape.blocks = 2;
   const auto kernel = shape.blocks > 1 ? cross_entropy_of_rows<T, true> : cross_entropy_of_rows<T, false>;
   return rows::launch(kernel, device, shape, layout.rows, stream, losses, logits, layout, target, places, n, ignore_index);
 }

@@ -56,7 +56,8 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     layernorm_in_registers(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight,
                            const T* __restrict__ bias, Layout layout, int n, float eps) {
   constexpr int kLanes = rows::kLanes<T>;
-  __shared__ float scratch[3][32], slots[3];
+  __shared__ float scratch[3][32];
+  __shared__ rows::FromBlocks<3> slots;
 
   const unsigned parts = kVectors == 8 ? rows::cluster_size() : 1;
   const int64_t row = parts > 1 ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -66,6 +67,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
+  if (parts > 1) rows::tell_started();
   rows::wait_for_previous();
   uint4 held[kVectors], scale[kVectors], shift[kVectors];
 #pragma unroll
@@ -80,19 +82,12 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
     if (bias != nullptr && v < vectors) shift[j] = rows::load_shared_by_rows(bias + v * kLanes);
   };
-  // Beside eight vectors there are no registers for any of weight and bias before the sums.
-  constexpr int kAhead = kVectors == 8 ? 0 : kVectors;
+  // Beside six vectors or more there are no registers for any of weight and bias before the sums.
+  constexpr int kAhead = kVectors >= 6 ? 0 : kVectors;
 #pragma unroll
   for (int j = 0; j < kAhead; ++j) fetch(j);
   rows::Moments moments = rows::moments_in_registers<T>(held, vectors - before, scratch);
-  if (parts > 1) {
-    const float sum = fmaf(moments.about, moments.count, moments.sum);
-    moments.move(rows::reduce_cluster<rows::Add>(sum, &slots[0]) / static_cast<float>(n));
-    rows::cluster_wait();
-    float sums[2] = {moments.sum, moments.squares};
-    rows::reduce_cluster<rows::Add>(sums, &slots[1]);
-    moments = {moments.about, sums[0], sums[1], static_cast<float>(n)};
-  }
+  if (parts > 1) moments = rows::moments_of_cluster<T, kVectors>(moments, vectors, slots);
   rows::let_next_start();
   const float inverse = moments.inverse(eps);
 
@@ -103,7 +98,6 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     if (j + kAhead < kVectors) fetch(j + kAhead);
     if (v < vectors) rows::store(out_row + v * kLanes, normalise<T>(held[j], moments, inverse, scale[j], shift[j]));
   }
-  if (parts > 1) rows::cluster_wait();
 }
 
 // Rows that the lanes of a warp or fewer hold with two vectors each. A block takes `turns` groups of rows one after the other
@@ -238,20 +232,24 @@ cudaError_t launch(T* out, const T* x, const T* weight, const T* bias, const Lay
                        rows::aligned(weight) && rows::aligned(bias);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
   const rows::Device device = rows::device_of(layernorm_by_element<T>);
-  const rows::Shape shape = aligned ? rows::shape_for(vectors, layout.rows, device, vectors > kMostOfShortRows ? 4 : 2)
-                                    : rows::shape_of_elements(vectors, device);
+  const int prefers = vectors > kMostOfShortRows ? rows::three_four_or_six(vectors, layout.rows, device) : 2;
+  const rows::Shape shape =
+      aligned ? rows::shape_for(vectors, layout.rows, device, prefers) : rows::shape_of_elements(vectors, device);
   const auto run = [&](auto kernel, int64_t groups, auto length, auto... more) {
     return rows::launch(kernel, device, shape, groups, stream, out, x, weight, bias, layout, length, eps, more...);
   };
   if (!aligned) return run(layernorm_by_element<T>, layout.rows, n);
   const int length = static_cast<int>(n);
-  if (shape.vectors_per_thread == 8) return run(layernorm_in_registers<T, 8>, layout.rows, length);
-  if (shape.vectors_per_thread == 4) return run(layernorm_in_registers<T, 4>, layout.rows, length);
-  if (shape.vectors_per_thread == 2) {
-    const int turns = layout.rows >= int64_t{kTurns<T>} * kEnoughPerSm * device.sms * shape.rows_per_block ? kTurns<T> : 1;
-    return run(layernorm_of_short_rows<T>, (layout.rows + turns - 1) / turns, length, turns);
+  const bool many = layout.rows >= int64_t{kTurns<T>} * kEnoughPerSm * device.sms * shape.rows_per_block;
+  const int turns = many ? kTurns<T> : 1;
+  switch (shape.vectors_per_thread) {
+    case 2: return run(layernorm_of_short_rows<T>, (layout.rows + turns - 1) / turns, length, turns);
+    case 3: return run(layernorm_in_registers<T, 3>, layout.rows, length);
+    case 4: return run(layernorm_in_registers<T, 4>, layout.rows, length);
+    case 6: return run(layernorm_in_registers<T, 6>, layout.rows, length);
+    case 8: return run(layernorm_in_registers<T, 8>, layout.rows, length);
+    default: return run(layernorm_kept_in_part<T>, layout.rows, n);
   }
-  return run(layernorm_kept_in_part<T>, layout.rows, n);
 }
 
 }  // namespace

@@ -114,4 +114,18 @@ __device__ __forceinline__ Moments moments_in_registers(const uint4 (&held)[kVec
   return {reference, reduce_lanes<Add>(other.sum, 32), reduce_lanes<Add>(other.squares, 32), static_cast<float>(kLanes * all)};
 }
 
+// Of a row that the blocks of a cluster hold one after the other, `own` being those of this block; for `slots` see `exchange`.
+// They are about the mean of the row's first warp.
+template <typename T, int kVectors>
+__device__ __forceinline__ Moments moments_of_cluster(const Moments& own, int vectors, FromBlocks<3>& slots) {
+  float found[3] = {own.about, own.sum, own.squares};
+  const bool is_block = exchange(found, slots);
+  const int each = kVectors * blockDim.x, before = (threadIdx.x & 31) * each;
+  Moments other{found[0], 0.0f, 0.0f, 0.0f};
+  if (is_block) other = {found[0], found[1], found[2], static_cast<float>(kLanes<T> * min(max(vectors - before, 0), each))};
+  other.move(__shfl_sync(0xffffffffu, found[0], 0));
+  return {other.about, reduce_lanes<Add>(other.sum, 32), reduce_lanes<Add>(other.squares, 32),
+          static_cast<float>(kLanes<T> * vectors)};
+}
+
 }  // namespace rows

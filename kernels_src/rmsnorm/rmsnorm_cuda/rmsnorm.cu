@@ -16,13 +16,14 @@ namespace {
 
 using rows::Layout;
 
-// `kVectors` of the row a thread; eight may be those of a cluster's part of it.
-template <typename T, int kVectors>
+// `kVectors` of the row a thread; eight may be those of a cluster's part of it. `kStays` for rows that far exceed L2.
+template <typename T, int kVectors, bool kStays = false>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors))
     rmsnorm_in_registers(T* __restrict__ out, const T* __restrict__ x, const T* __restrict__ weight, Layout layout, int n,
                          float eps, float weight_offset) {
   constexpr int kLanes = rows::kLanes<T>;
-  __shared__ float scratch[32], slot;
+  __shared__ float scratch[32];
+  __shared__ rows::FromBlocks<1> slots;
 
   const unsigned parts = kVectors == 8 ? rows::cluster_size() : 1;
   const int64_t row = parts > 1 ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -31,20 +32,21 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
+  if (parts > 1) rows::tell_started();
   rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    held[j] = v < vectors ? rows::load(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
+    held[j] = v < vectors ? rows::load_to_stay<kStays>(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
   uint4 scale[kVectors];
   const auto fetch = [&](int j) {
     const int v = first + j * blockDim.x;
     if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
   };
-  // Beside eight vectors there are registers for two of the weight: the others follow one by one.
-  constexpr int kAhead = kVectors == 8 ? 2 : kVectors;
+  // Beside eight vectors there are registers for one or two of the weight: the others follow one by one.
+  constexpr int kAhead = kVectors == 8 ? (sizeof(T) == 2 ? 1 : 2) : kVectors;
 #pragma unroll
   for (int j = 0; j < kAhead; ++j) fetch(j);
   float sum = 0.0f;
@@ -56,9 +58,9 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
-  if (parts > 1) sum = rows::reduce_cluster<rows::Add>(sum, &slot);
+  if (parts > 1) sum = rows::reduce_cluster<rows::Add>(sum, slots);
   rows::let_next_start();
-  const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+  const float inverse = rsqrtf(sum / static_cast<float>(n) + eps), offset = inverse * weight_offset;
 
   T* out_row = out + row * n;
 #pragma unroll
@@ -69,17 +71,18 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     float lane[kLanes];
     rows::keep_packed(held[j]);
     rows::unpack<T>(held[j], lane);
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
+    float factor[kLanes];
     if (weight != nullptr) {
-      float factor[kLanes];
       rows::unpack<T>(scale[j], factor);
 #pragma unroll
-      for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
+      for (int i = 0; i < kLanes; ++i) lane[i] *= fmaf(factor[i], inverse, offset);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
     }
+    rows::let_go<kStays>(x_row + v * kLanes);
     rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
-  if (parts > 1) rows::cluster_wait();
 }
 
 // Whole vectors; one row a block.
@@ -161,8 +164,9 @@ cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, in
       n % kLanes == 0 && layout.aligned(kLanes) && rows::aligned(out) && rows::aligned(x) && rows::aligned(weight);
   const int64_t vectors = (n + kLanes - 1) / kLanes;
   const rows::Device device = rows::device_of(rmsnorm_by_element<T>);
+  const bool stays = rows::far_exceed_l2(2 * layout.rows * n * sizeof(T), device);
   const rows::Shape shape =
-      aligned ? rows::shape_for(vectors, layout.rows, device) : rows::shape_of_elements(vectors, device);
+      aligned ? rows::shape_for(vectors, layout.rows, device, stays ? 4 : 2) : rows::shape_of_elements(vectors, device);
   const auto run = [&](auto kernel, auto length, auto... more) {
     return rows::launch(kernel, device, shape, layout.rows, stream, out, x, weight, layout, length, eps, weight_offset,
                         more...);
@@ -171,7 +175,7 @@ cudaError_t launch(T* out, const T* x, const T* weight, const Layout& layout, in
   const int length = static_cast<int>(n);
   switch (shape.vectors_per_thread) {
     case 2: return run(rmsnorm_in_registers<T, 2>, length);
-    case 4: return run(rmsnorm_in_registers<T, 4>, length);
+    case 4: return run(stays ? rmsnorm_in_registers<T, 4, true> : rmsnorm_in_registers<T, 4>, length);
     case 8: return run(rmsnorm_in_registers<T, 8>, length);
     default: return run(rmsnorm_kept_in_part<T>, n);
   }

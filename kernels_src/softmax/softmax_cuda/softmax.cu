@@ -56,18 +56,21 @@ __device__ __forceinline__ float largest(const uint4& vector) {
   }
 }
 
-// Maximum and sum over the blockDim.x threads that share threadIdx.y, of a thread's own; the sum is below the maximum.
-// All threads of the block must call. `scratch` is not to be reused before a barrier.
+// Maximum and sum over `width` neighbouring lanes, of a lane's own; the sum is below the maximum.
+template <typename T>
+__device__ __forceinline__ void merge_lanes(float& maximum, float& sum, int width) {
+  const float own = maximum;
+  maximum = rows::reduce_lanes<rows::Max>(own, width);
+  sum = rows::reduce_lanes<rows::Add>(sum * power<T>(own, maximum), width);
+}
+
+// The same over the blockDim.x threads that share threadIdx.y. All threads of the block must call. `scratch` is not to be
+// reused before a barrier.
 template <typename T>
 __device__ __forceinline__ void merge(float& maximum, float& sum, float (&scratch)[2][32]) {
-  const auto merge_lanes = [&](int width) {
-    const float own = maximum;
-    maximum = rows::reduce_lanes<rows::Max>(own, width);
-    sum = rows::reduce_lanes<rows::Add>(sum * power<T>(own, maximum), width);
-  };
   const int width = blockDim.x;
-  if (width <= 32) return merge_lanes(width);
-  merge_lanes(32);
+  if (width <= 32) return merge_lanes<T>(maximum, sum, width);
+  merge_lanes<T>(maximum, sum, 32);
   const int lane = threadIdx.x & 31, warps = width >> 5, slot = threadIdx.y * warps;
   if (lane == 0) {
     scratch[0][slot + (threadIdx.x >> 5)] = maximum;
@@ -76,7 +79,7 @@ __device__ __forceinline__ void merge(float& maximum, float& sum, float (&scratc
   __syncthreads();
   maximum = lane < warps ? scratch[0][slot + lane] : kLowest;
   sum = lane < warps ? scratch[1][slot + lane] : 0.0f;
-  merge_lanes(32);
+  merge_lanes<T>(maximum, sum, 32);
 }
 
 // `kVectors` of the row a thread; eight may be those of a cluster's part of it.
@@ -84,7 +87,8 @@ template <typename T, int kVectors>
 __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_sm(kVectors, true))
     softmax_in_registers(T* __restrict__ out, const T* __restrict__ x, Layout layout, int n) {
   constexpr int kLanes = rows::kLanes<T>;
-  __shared__ float scratch[2][32], slot[2];
+  __shared__ float scratch[2][32];
+  __shared__ rows::FromBlocks<2> slots;
 
   const unsigned parts = kVectors == 8 ? rows::cluster_size() : 1;
   const int64_t row = parts > 1 ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -94,6 +98,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const T* x_row = x + (active ? layout.start(row) : 0);
   const auto inside = [&](int j) { return first + j * static_cast<int>(blockDim.x) < vectors; };
 
+  if (parts > 1) rows::tell_started();
   rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
@@ -120,10 +125,11 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   float maximum = own;
   merge<T>(maximum, sum, scratch);
   if (parts > 1) {
-    const float of_block = maximum;
-    maximum = rows::reduce_cluster<rows::Max>(of_block, &slot[0]);
-    rows::cluster_wait();
-    sum = rows::reduce_cluster<rows::Add>(sum * power<T>(of_block, maximum), &slot[1]);
+    float both[2] = {maximum, sum};
+    const bool found = rows::exchange(both, slots);
+    maximum = found ? both[0] : kLowest;
+    sum = found ? both[1] : 0.0f;
+    merge_lanes<T>(maximum, sum, 32);
   }
   rows::let_next_start();
   const float factor = power<T>(own, maximum) / sum;
@@ -138,7 +144,6 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     for (int i = 0; i < kLanes; ++i) lane[i] = (kKept ? lane[i] : power<T>(lane[i], own)) * factor;
     rows::store(out_row + (first + j * blockDim.x) * kLanes, rows::pack<T>(lane));
   }
-  if (parts > 1) rows::cluster_wait();
 }
 
 // The largest so far, and the sum of exponentials below it.

@@ -41,9 +41,8 @@ def advice(module: str, project: Project, backend: str) -> str:
     """The ways out for a package that imports `module`, which is not there."""
     top = module.split(".")[0]
     if re.fullmatch(rf"_{project.python_name}_{backend}_[0-9a-f]{{7}}", top):
-        inside = module.partition(".")[2].replace(".", "/")
-        place = (project.package_dir / inside).relative_to(project.path)
-        return f"The package has no such module: write {place}.py, or mend the import."
+        place = f"{project.package_dir.relative_to(project.path)}/{module.partition('.')[2].replace('.', '/')}.py"
+        return f"The package has no such module: write {place}, or mend the import."
     if top == project.python_name:
         return "The package has another name when it is loaded: import relatively, from .module import …"
     if not top or (project.package_dir / top).is_dir() or (project.package_dir / f"{top}.py").is_file():

@@ -7,6 +7,7 @@ appear by one rename, so a reader sees a whole entry or none, whoever is killed 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -57,14 +58,13 @@ class Cache:
 
     def find(self, name: str, project: Path) -> Entry | None:
         """The newest entry under the key `name` whose headers are what they were."""
-        for candidate in sorted(self._candidates(name), key=_age):
-            try:
+        for candidate in sorted(self._candidates(name), key=_latest_first):
+            # A candidate that another process drops meanwhile is none.
+            with contextlib.suppress(OSError, ValueError):
                 deps = json.loads((candidate / _DEPS).read_bytes())
-            except (OSError, ValueError):
-                continue
-            if all(self._stamp(path, project) == stamp for path, stamp in deps.items()):
-                os.utime(candidate)
-                return Entry(candidate)
+                if all(self._stamp(path, project) == stamp for path, stamp in deps.items()):
+                    os.utime(candidate)
+                    return Entry(candidate)
         return None
 
     def put(self, name: str, files: Mapping[str, Path], dependencies: Iterable[str], project: Path) -> Entry:
@@ -102,11 +102,13 @@ class Cache:
             self._drop_old()
 
     def _drop_old(self) -> None:
+        # Other compiles finish theirs meanwhile: what was listed may be gone when it is looked at.
         now = time.time()
         for partial in self._root.glob(".partial-*"):
-            if now - partial.stat().st_mtime > _ABANDONED_S:
+            used = _last_used(partial)
+            if used is not None and now - used > _ABANDONED_S:
                 shutil.rmtree(partial, ignore_errors=True)
-        entries = sorted(self._root.glob("??/*/*"), key=_age)
+        entries = sorted(self._root.glob("??/*/*"), key=_latest_first)
         total = 0
         for entry in entries:
             total += sum(file.stat().st_size for file in entry.iterdir())
@@ -131,8 +133,13 @@ class Cache:
             return ""
 
 
-def _age(entry: Path) -> float:
+def _last_used(entry: Path) -> float | None:
+    """When, in s since the epoch; None for what is not there any more."""
     try:
-        return -entry.stat().st_mtime
+        return entry.stat().st_mtime
     except OSError:
-        return 0.0
+        return None
+
+
+def _latest_first(entry: Path) -> float:
+    return -(_last_used(entry) or 0.0)

@@ -110,6 +110,15 @@ while True:
 """
 
 
+def test_what_another_compile_finishes_while_it_sweeps_is_no_error(tmp_path: Path, project: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    # Listed, and not there when looked at: what a rename in between leaves.
+    (tmp_path / "cache" / ".partial-finished").symlink_to(tmp_path / "gone")
+    cache.prune()
+    name = key(["unit"])
+    assert cache.put(name, stored(tmp_path), ["own.h"], project) == cache.find(name, project)
+
+
 def test_a_writer_killed_at_any_time_leaves_whole_entries_only(tmp_path: Path, project: Path) -> None:
     made = tmp_path / "made"
     made.write_bytes(b"x" * (4 << 20))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ int main() {
     for (const int64_t row_count : {int64_t{1}, int64_t{2}, int64_t{4}, int64_t{7}, int64_t{33}, int64_t{66}, int64_t{70000}}) {
       for (int64_t vectors = 1; vectors < 90000; vectors += 1 + vectors / 9) {
         for (const int most : {4, 8}) {
-          for (const int prefers : {1, 2, 4}) {
+          for (const int prefers : {1, 2, 3, 4, 6}) {
             const Shape s = shape_for(vectors, row_count, device, prefers, most);
             std::printf("%lld %lld %d %d %d %d %d %d %d\n", (long long)vectors, (long long)row_count, device.sm_90, prefers,
                         most, s.threads, s.rows_per_block, s.vectors_per_thread, s.blocks);
@@ -30,22 +31,63 @@ int main() {
   }
 }
 """
-MOST_THREADS = {1: 1024, 2: 512, 4: 512, 8: 1024}
+MOST_THREADS = {1: 1024, 2: 512, 3: 384, 4: 512, 6: 512, 8: 1024}
+
+
+# Rows of a layer norm on an H200: vectors of a row, rows, vectors a thread that were the fastest there or within 2 % of it
+# (benchmarks/results/h200-kernel-tuning-2026-11-30.md).
+LAYER_NORMS = [
+    (144, 32768, 6),
+    (160, 32768, 6),
+    (160, 65536, 6),
+    (160, 512, 3),
+    (160, 2048, 3),
+    (192, 8192, 3),
+    (288, 32768, 3),
+    (384, 512, 3),
+    (384, 1024, 3),
+    (384, 4096, 4),
+    (384, 8192, 4),
+    (448, 16384, 4),
+    (512, 8192, 4),
+    (576, 8192, 6),
+    (576, 32768, 6),
+]
+ASK = r"""
+#include <cstdio>
+#include <cstdlib>
+#include "launch.cuh"
+
+int main(int count, char** said) {
+  for (int i = 1; i + 1 < count; i += 2) {
+    std::printf("%d\n", rows::three_four_or_six(std::atoll(said[i]), std::atoll(said[i + 1]), {132, true}));
+  }
+}
+"""
+
+
+def run(folder: Path, program: str, *arguments: int) -> list[tuple[int, ...]]:
+    """The numbers that a host program with `launch.cuh` prints, line by line."""
+    nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+    if nvcc is None:
+        pytest.skip("needs nvcc")
+    (folder / "rule.cu").write_text(program)
+    headers = catalogue.folder("rmsnorm") / "rmsnorm_cuda"
+    subprocess.run([nvcc, "-std=c++17", f"-I{headers}", "-o", "rule", "rule.cu"], cwd=folder, check=True, capture_output=True)
+    said = subprocess.run([str(folder / "rule"), *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+    return [tuple(map(int, line.split())) for line in said.splitlines()]
 
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, ...]]:
     """Of many rows and devices: vectors, rows, whether clusters are there, prefers, most; threads, rows a block, vectors a
     thread, blocks."""
-    nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
-    if nvcc is None:
-        pytest.skip("needs nvcc")
-    folder = tmp_path_factory.mktemp("rule")
-    (folder / "rule.cu").write_text(PROGRAM)
-    headers = catalogue.folder("rmsnorm") / "rmsnorm_cuda"
-    subprocess.run([nvcc, "-std=c++17", f"-I{headers}", "-o", "rule", "rule.cu"], cwd=folder, check=True, capture_output=True)
-    said = subprocess.run([str(folder / "rule")], check=True, capture_output=True, text=True).stdout
-    return [tuple(map(int, line.split())) for line in said.splitlines()]
+    return run(tmp_path_factory.mktemp("rule"), PROGRAM)
+
+
+def test_layer_norms_take_as_many_vectors_as_were_fastest(tmp_path: Path) -> None:
+    asked = [number for vectors, rows, _ in LAYER_NORMS for number in (vectors, rows)]
+    assert run(tmp_path, ASK, *asked) == [(fastest,) for _, _, fastest in LAYER_NORMS]
 
 
 def test_rows_fit(shapes: list[tuple[int, ...]]) -> None:
@@ -61,6 +103,8 @@ def test_rows_fit(shapes: list[tuple[int, ...]]) -> None:
         assert per_thread in {prefers, 4, most}, case
         # A cluster's blocks share one row: `launch` counts them so, and kernels look for theirs so.
         assert blocks == 1 or (rows_per_block == 1 and clusters and blocks <= 8), case
+        # `exchange` counts on whole warps, as many lanes as there are blocks at least, and a power of two of them.
+        assert blocks == 1 or (threads % 32 == 0 and blocks in {2, 4, 8}), case
 
 
 def test_no_thread_is_there_for_nothing(shapes: list[tuple[int, ...]]) -> None:

@@ -13,20 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from kernelwright.tools import build_toml_faults
 from kernelwright.tools.tool import ToolError, summarise
 
 Framework = Literal["torch", "torch-noarch", "tvm-ffi"]
 MAX_BYTES = 1 << 20
 _LOADING = threading.Lock()
-NAME_RULE = "start with a lowercase letter, then lowercase letters, digits and dashes, ending in a letter or digit"
-SOME_EDITION_5 = """[general]
-name = "my-kernel"
-version = 1
-edition = 5
-license = "Apache-2.0"
-backends = ["cuda", "cpu"]
-[torch]
-src = ["torch-ext/torch_binding.cpp"]"""
 
 
 @dataclass(frozen=True)
@@ -96,9 +88,9 @@ def read(folder: Path) -> BuildToml:
         data, migrated = _migrate(data)
         with tempfile.TemporaryDirectory() as scratch:
             (Path(scratch) / "build.toml").write_text(migrated, encoding="utf-8")
-            _validate(Path(scratch), "Its form is older than edition 5, and raised to it this does not hold. ")
+            _validate(Path(scratch), folder, data, "Its form is older than edition 5, and raised to it this does not hold. ")
     else:
-        _validate(folder, "")
+        _validate(folder, folder, data, "")
     return _typed(data, migrated)
 
 
@@ -113,7 +105,7 @@ def _parse(folder: Path) -> dict[str, Any]:
         raise ToolError(
             "not_found",
             f"There is no build.toml in {folder.name or folder}.",
-            "Start with scaffold_kernel, or write one like:\n" + SOME_EDITION_5,
+            "Start with scaffold_kernel, or write one like:\n" + build_toml_faults.SOME_EDITION_5,
         ) from None
     except UnicodeDecodeError as error:
         raise ToolError(
@@ -125,36 +117,15 @@ def _parse(folder: Path) -> dict[str, Any]:
         raise ToolError("not_found", f"build.toml cannot be read: {error.strerror}.", "Check the file.") from None
 
 
-def _validate(folder: Path, prefix: str) -> None:
+def _validate(folder: Path, written: Path, data: dict[str, Any], prefix: str) -> None:
+    """Have the parser read `folder`; lines are those of the file in `written`, the project's own."""
     try:
         rust().Build.open(str(folder))
     except ValueError as error:
-        text = re.sub(r"Cannot parse (?:build configuration|TOML) in \S+: ", "", str(error)).strip()
-        text += _line(folder, text)
-        raise ToolError("bad_argument", f"build.toml is not valid. {prefix}{summarise(text, 600)}", _advice(text)) from None
-
-
-def _line(folder: Path, text: str) -> str:
-    """The parser names the key or value that it does not know, not its line."""
-    word = re.search(r"(?:Unknown \w+|Invalid kernel name|unsupported build edition) `?([\w.-]+)", text)
-    lines = (folder / "build.toml").read_text(encoding="utf-8").splitlines() if word else []
-    number = next(
-        (n for n, line in enumerate(lines, 1) if word and re.search(rf"(?<![\w-]){re.escape(word[1])}(?![\w-])", line)), 0
-    )
-    return f" (line {number})" if number else ""
-
-
-def _advice(text: str) -> str:
-    text = text.lower()
-    if "kernel name" in text:
-        return f"A name must {NAME_RULE}."
-    if "unknown field" in text:
-        return "Remove that key or spell it as one of the expected ones: edition 5 knows no others."
-    if "missing field" in text:
-        return "Add the missing key; edition 5 begins like:\n" + SOME_EDITION_5
-    if "unsupported build edition" in text:
-        return "Write edition = 5."
-    return "Edition 5 begins like:\n" + SOME_EDITION_5
+        fault = re.sub(r"Cannot parse (?:build configuration|TOML) in \S+: ", "", str(error)).strip()
+        fault += build_toml_faults.place(fault, (written / "build.toml").read_text(encoding="utf-8"), data)
+        hint = build_toml_faults.advice(fault)
+        raise ToolError("bad_argument", f"build.toml is not valid. {prefix}{summarise(fault, 600)}", hint) from None
 
 
 def rust() -> ModuleType:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +20,8 @@ from kernelwright.tools.tool import ToolError
 MAX_FILES = 5000
 MAX_FILE_BYTES = 16 << 20
 MAX_TOTAL_BYTES = 128 << 20
+# What a pattern in src stands for is spelt out up to so many files: a hint is to be read.
+_MOST_LISTED = 8
 
 # What never makes the package: version control, outputs of builds, caches and environments.
 _SKIPPED = {"build", "result", "__pycache__", "node_modules", "venv", "dist"}
@@ -103,8 +108,20 @@ class Project:
     def _nearest(self, source: str) -> str:
         import difflib
 
+        if re.search(r"[*?]|\[.+\]|\{.+\}", source):
+            found = self._matching(source)
+            listed = (
+                f"write {', '.join(map(json.dumps, found))} instead" if 0 < len(found) <= _MOST_LISTED else "name each file"
+            )
+            return f"Patterns are not expanded in src: {listed}."
         near = difflib.get_close_matches(source, [name for name, _ in self.files], n=3, cutoff=0.5)
         return f"Did you mean {' or '.join(map(repr, near))}?" if near else "Create it or remove it from src."
+
+    def _matching(self, pattern: str) -> list[str]:
+        # fnmatch's star crosses folders, which only ** should.
+        deep = "**" in pattern
+        names = [name for name, _ in self.files if deep or name.count("/") == pattern.count("/")]
+        return [name for name in names if fnmatchcase(name, pattern.replace("**/", "*"))]
 
     @cached_property
     def files(self) -> tuple[tuple[str, int], ...]:

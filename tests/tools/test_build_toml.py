@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernelwright.tools import build_toml
+from kernelwright.tools import build_toml, build_toml_faults
 from kernelwright.tools.tool import ToolError
 
 GOOD = """\
@@ -46,6 +46,8 @@ cuda-capabilities = ["9.0a"]
 cuda-flags = ["--use_fast_math"]
 cuda-minver = "12.8"
 """
+
+LACKS = "Missing field {} in [kernel.scale] (line 25)"
 
 
 def put(folder: Path, text: str | bytes) -> Path:
@@ -91,7 +93,19 @@ def test_one_stable_abi_for_all_backends(tmp_path: Path) -> None:
         (GOOD.replace("license", "licence"), "bad_argument", "licence", "key"),
         (GOOD.replace('license = "Apache-2.0"\n', ""), "bad_argument", "license", "license"),
         (GOOD.replace("edition = 5", "edition = 6"), "bad_argument", "edition 6", "edition = 5"),
-        (GOOD.replace('"rocm"]', '"abacus"]'), "bad_argument", "abacus", "edition = 5"),
+        (GOOD.replace("edition = 5", "edition = 3"), "bad_argument", "(line 4)", "edition = 5"),
+        (GOOD.replace('"rocm"]', '"abacus"]'), "bad_argument", "(line 6)", "expected values"),
+        (GOOD.replace('"cutlass_3_6"', '"cutlass_3"'), "bad_argument", "(line 27)", "expected values"),
+        (GOOD.replace("cuda-capabilities", "cuda_capabilities"), "bad_argument", "(line 29)", "spell it"),
+        (GOOD.replace("[general.hub]", "[general.hug]"), "bad_argument", "(line 9)", "spell it"),
+        (
+            GOOD.replace('depends = ["torch", "cutlass_3_6"]\n', ""),
+            "bad_argument",
+            LACKS.format("depends"),
+            'depends = ["torch"]',
+        ),
+        (GOOD.replace('src = ["scale.cu"]\n', ""), "bad_argument", LACKS.format("src"), "backend, depends and src"),
+        (GOOD.replace('backend = "cuda"\n', ""), "bad_argument", LACKS.format("backend"), "backend, depends and src"),
         ("x = 1\n" * 300_000, "too_large", "1800000", "fewer"),
     ],
 )
@@ -101,6 +115,36 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str | bytes, code: str, me
     assert caught.value.code == code
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("header", ['[kernel."other"] # tail', "[ kernel . other ]"])
+def test_the_kernel_that_lacks_a_key_is_found_among_others(tmp_path: Path, header: str) -> None:
+    with pytest.raises(ToolError) as caught:
+        build_toml.read(put(tmp_path, f'{GOOD}\n{header}\nbackend = "cpu"\nsrc = ["other.cpp"]\n'))
+    assert "depends in [kernel.other] (line 33)" in caught.value.message
+
+
+def test_a_kernel_without_a_header_of_its_own_is_named_without_a_line(tmp_path: Path) -> None:
+    text = GOOD[: GOOD.index("[kernel.scale]")] + '[kernel]\nscale = { backend = "cpu", src = ["scale.cpp"] }\n'
+    with pytest.raises(ToolError) as caught:
+        build_toml.read(put(tmp_path, text))
+    assert "depends in [kernel.scale]" in caught.value.message
+    assert "(line" not in caught.value.message
+
+
+def test_the_line_is_that_of_the_key_not_of_the_same_word_elsewhere(tmp_path: Path) -> None:
+    text = "# speed = 1\n" + GOOD.replace("-DFAST", "speed=1").replace('"scale.cu"', '"speed"') + "speed = 2\n"
+    with pytest.raises(ToolError) as caught:
+        build_toml.read(put(tmp_path, text))
+    assert f"(line {len(text.splitlines())})" in caught.value.message
+
+
+def test_the_line_in_an_older_form_is_that_of_the_file_as_written(tmp_path: Path) -> None:
+    text = "\n" * 20 + OLD_FORMS["language"].replace('src = ["scale.cu"]', "")
+    with pytest.raises(ToolError) as caught:
+        build_toml.read(put(tmp_path, text))
+    line = text.splitlines().index("[kernel.scale]") + 1
+    assert f"src in [kernel.scale] (line {line})" in caught.value.message
 
 
 def test_a_missing_file_comes_with_an_example_that_is_valid(tmp_path: Path) -> None:
@@ -193,4 +237,4 @@ def test_any_bytes_are_read_or_refused_in_words(tmp_path_factory: pytest.TempPat
 
 
 def test_the_example_is_toml() -> None:
-    assert tomllib.loads(build_toml.SOME_EDITION_5)["general"]["edition"] == 5
+    assert tomllib.loads(build_toml_faults.SOME_EDITION_5)["general"]["edition"] == 5

@@ -89,6 +89,27 @@ def test_a_near_name_is_offered(folder: Path) -> None:
     assert "'one.cpp'" in refused(folder).hint
 
 
+@pytest.mark.parametrize(
+    ("pattern", "hint"),
+    [
+        ("*.cpp", 'write "one.cpp" instead'),
+        ("on[a-e].cpp", 'write "one.cpp" instead'),
+        ("**/*.cpp", 'write "one.cpp", "torch-ext/binding.cpp" instead'),
+        ("torch-ext/*.cpp", 'write "torch-ext/binding.cpp" instead'),
+        ("*.cu", "name each file"),
+        ("{one,two}.cpp", "name each file"),
+        ("many/*.cpp", "name each file"),
+    ],
+)
+def test_a_pattern_in_src_is_not_expanded_and_says_so(folder: Path, pattern: str, hint: str) -> None:
+    if pattern.startswith("many"):
+        (folder / "many").mkdir()
+        for number in range(20):
+            (folder / "many" / f"{number}.cpp").touch()
+    (folder / "build.toml").write_text(TOML.replace('["one.cpp"]', f'["{pattern}"]'))
+    assert refused(folder).hint == f"Patterns are not expanded in src: {hint}."
+
+
 @pytest.mark.parametrize("target", ["/etc/hostname", "/etc"])
 def test_links_out_of_the_project_are_refused(folder: Path, target: str) -> None:
     (folder / "linked.h").symlink_to(target)

@@ -6,9 +6,10 @@
 // Bytes moved: x is read once and out written once, 2 * rows * n * sizeof(T); gated also reads update and writes x, twice that.
 // gate, scale and shift come from cache.
 // Limit: DRAM bandwidth; in 16 bits, with ten instructions an element, nearly that of instructions.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers, four vectors each. Sums are in float:
-// lanes of a warp, then warps through shared memory; those of LayerNorm are right where the mean is large, too (moments.cuh).
-// Scale and shift are asked for before the sums.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers: three, four or six vectors each, as
+// `rows::three_four_or_six` says; gated three, and four where it is long. Sums are in float: lanes of a warp, then warps
+// through shared memory; those of LayerNorm are right where the mean is large, too (moments.cuh). Scale and shift are asked for
+// before the sums, beside six vectors after them.
 // Rows over 32 KB, which no such model has, and rows that are not aligned are read again from cache, an element at a time.
 // One source from sm_75 to sm_121; nothing here asks for more than sm_75 has.
 
@@ -20,7 +21,7 @@ namespace {
 
 using rows::Layout;
 
-// `samples` rows of x share a row of each modulation.
+// `per_sample` rows of x share a row of each modulation.
 template <typename T>
 struct Arguments {
   T* out;

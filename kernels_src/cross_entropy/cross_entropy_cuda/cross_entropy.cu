@@ -6,9 +6,9 @@
 // Rule: a thread has four vectors in flight, and as soon as one is here asks for the next: 64 KB an SM of 1024 threads. It
 // keeps the largest logit so far and the sum of exponentials below it, which is rescaled where a vector holds a larger one. A
 // row gets as many threads as hold it, at most 256, which then go over it in turns of 16 KB: of four blocks an SM some read
-// while others start or end. Rows that are too few for all SMs get 512 threads, and then a cluster of two blocks; rows of less
-// than 128 threads share a block. What the threads found is merged at the end, maxima first, then sums: lanes, warps,
-// blocks.
+// while others start or end. Long rows that are too few for all SMs get 512 threads, and then a cluster of two blocks; rows of
+// less than 128 threads share a block. What the threads found is merged at the end, maxima first, then sums: lanes, warps, and
+// then the blocks of a cluster, which tell each other both.
 // A row may start and end anywhere: what lies outside its aligned vectors, up to 14 elements, is read one by one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
@@ -19,7 +19,7 @@ namespace {
 
 using rows::Layout;
 
-// Vectors a thread; threads a block, and where rows are few; blocks a row at most; threads that an SM has registers for.
+// Vectors a thread; threads a block, and where rows are few; threads that an SM has registers for.
 constexpr int kInFlight = 4, kThreads = 256, kMostThreads = 512, kThreadsPerSm = 1024;
 
 // Four bytes of elements that add nothing to a sum of exponentials: -inf.
@@ -87,7 +87,7 @@ __device__ __forceinline__ uint4 load(const uint4* at, const uint4* end) {
   return vector;
 }
 
-// `losses` has one element a row; a target that is no class, -1 or n say, gives NaN and reads nothing.
+// `losses` has one element a row; a target that is no class, -1 or n say, gives NaN and reads no more than an ignored one.
 template <typename T, bool kClustered>
 __global__ void __launch_bounds__(kMostThreads, 2)
     cross_entropy_of_rows(float* __restrict__ losses, const T* __restrict__ logits, Layout layout,

@@ -3,12 +3,14 @@
 //
 // Bytes moved: each element is read once and written once, 2 * rows * n * sizeof(T); weight and bias come from cache.
 // Limit: DRAM bandwidth; in 16 bits, with nine instructions an element, nearly that of instructions.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers, four vectors each, eight where it is
-// long, so that the variance is taken from differences from a mean, which stays right where the mean is large (moments.cuh).
-// Sums are in float: lanes of a warp, then warps through shared memory, then blocks of a cluster. Weight and bias are asked for
-// before the sums. Rows that one warp holds with two vectors a thread keep their weight and bias for several rows.
-// Read again from cache: what a block cannot keep of a longer row, and rows that are no multiple of 16 bytes or start elsewhere
-// than at one.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers: three, four or six vectors each, as
+// `rows::three_four_or_six` says, and eight where it is long. The variance is taken from differences from a mean, which stays
+// right where the mean is large (moments.cuh). Sums are in float: lanes of a warp, then warps through shared memory, then
+// blocks of a cluster. Weight and bias are asked for before the sums, beside six vectors or eight after them. A row that one
+// warp holds with two vectors a thread gets no more; in 16 bits, where such rows are many, weight and bias then serve several
+// in turn.
+// Read again from cache: what a block cannot keep of a row that no cluster holds, and rows that are no multiple of 16 bytes or
+// start elsewhere than at one.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
 #include "launch.cuh"

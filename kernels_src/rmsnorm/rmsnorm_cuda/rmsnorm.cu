@@ -3,11 +3,12 @@
 //
 // Bytes moved: each element is read once and written once, 2 * rows * n * sizeof(T); the weight comes from cache.
 // Limit: DRAM bandwidth; four floating-point operations an element are free.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Sums are in float: lanes of a warp,
-// then warps through shared memory, then blocks of a cluster.
-// Read twice, the second time from cache: what a block cannot keep of a longer row, and rows that are no multiple of 16 bytes
-// or start elsewhere than at one.
-// One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers: two vectors each, more where it is
+// long. Rows of 32 KB at most that together far exceed L2 take four, stay there until they are used and are then let go. Sums
+// are in float: lanes of a warp, then warps through shared memory, then blocks of a cluster.
+// Read twice, the second time from cache: what a block cannot keep of a row that no cluster holds, and rows that are no
+// multiple of 16 bytes or start elsewhere than at one.
+// One source from sm_75 to sm_121; only clusters and the hint to L2 ask for more than sm_75 has.
 
 #include "launch.cuh"
 #include "rows.cuh"

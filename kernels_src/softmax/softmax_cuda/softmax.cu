@@ -2,11 +2,13 @@
 //
 // Bytes moved: each element is read once and written once, 2 * rows * n * sizeof(T).
 // Limit: DRAM bandwidth; an exponential an element, of which the hardware makes enough.
-// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers. Each thread takes its exponentials
-// below its own maximum and keeps them, so that a single barrier serves maximum and sum: lanes of a warp, then warps through
-// shared memory, then blocks of a cluster; all in float.
-// Read twice, the second time from cache: what a block cannot keep of a longer row, and rows that are no multiple of 16 bytes
-// or start elsewhere than at one. The first reading keeps a running maximum and rescales the running sum whenever it grows.
+// Rule: `rows::shape_for` gives each row so many threads that they hold it in registers: two vectors each, more where it is
+// long. Each thread takes its exponentials below its own maximum and keeps them, or takes them again where there are no
+// registers for that, so that a single barrier serves maximum and sum: lanes of a warp, then warps through shared memory, then,
+// with a barrier of their own, blocks of a cluster, which tell each other both; all in float.
+// Read twice, the second time from cache: what a block cannot keep of a row that no cluster holds, and rows that are no
+// multiple of 16 bytes or start elsewhere than at one. The first reading keeps a running maximum and rescales the running sum
+// whenever it grows.
 // One source from sm_75 to sm_121; only clusters ask for more than sm_75 has.
 
 #include "launch.cuh"

@@ -75,9 +75,10 @@ constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
 // two inputs are as many. Where an element takes many instructions, four vectors a thread share out what a thread does but
 // once, and half the threads leave 64 registers each. So a kernel says how many it `prefers`. A row that is longer first widens
 // its block until it holds 1024 vectors, then takes four vectors a thread (32 KB of row, two blocks an SM), then as many as the
-// kernel can at most (eight: 128 KB, a block or two an SM). Still longer rows are shared by a cluster of eight such blocks; so
-// are rows that are too few for the SMs, by one of up to eight. Else a block of 1024 threads takes one alone and reads what it
-// cannot keep again, from cache. Rows of less than 128 threads share a block, unless a cluster shares the row.
+// kernel can at most (eight: 128 KB, a block or two an SM). Still longer rows are shared by a cluster of eight blocks if those
+// hold eight vectors a thread; so are rows that are too few for the SMs, by one of up to eight, whatever a thread holds. Else a
+// block of 1024 threads takes one alone and reads what it cannot keep again, from cache. Rows of less than 128 threads share a
+// block, unless a cluster shares the row.
 inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int prefers = 2, int most = 8) {
   Shape shape{0, 1, vectors <= 1024 ? prefers : 4, 1};
   if (vectors > 4 * threads_of(4)) {

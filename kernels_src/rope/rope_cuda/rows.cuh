@@ -129,7 +129,7 @@ __device__ __forceinline__ void store(void* address, const uint4& v) {
 }
 
 // For rows that `far_exceed_l2`, while as many bytes are written: if L2 keeps what is read until it is used and only then lets
-// go of it, both take 1.5 to 2 % less on an H200. A hint; below compute capability 8.0 there is none to give.
+// go of it, both take 1 to 2 % less on an H200. A hint; below compute capability 8.0 there is none to give.
 template <bool kStays>
 __device__ __forceinline__ uint4 load_to_stay(const void* address) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800

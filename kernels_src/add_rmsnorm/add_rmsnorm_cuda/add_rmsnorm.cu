@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(threads_of(kVectors), blocks_per_sm(kVectors))
   const T* x_row = x + (active ? layout.start(row) : 0);
 
   T* residual_row = residual + (active ? residual_layout.start(row) : 0);
-  if constexpr (kClustered) rows::tell_started();
+  if constexpr (kClustered) rows::expect_others(slots);
   rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(threads_of(kVectors), blocks_per_sm(kVectors))
     // What is normalised is the sum as the next layer will see it: rounded.
     held[j] = rows::pack<T>(lane);
     const int v = first + j * blockDim.x;
-    if (!together && v < vectors) rows::store(residual_row + v * kLanes, held[j]);
+    rows::store_if(!together && v < vectors, residual_row + v * kLanes, held[j]);
     rows::unpack<T>(held[j], lane);
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) sum = fmaf(lane[i], lane[i], sum);
@@ -80,32 +80,33 @@ __global__ void __launch_bounds__(threads_of(kVectors), blocks_per_sm(kVectors))
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
+    scale[j] = rows::load_shared_by_rows(weight + v * kLanes, weight != nullptr && v < vectors);
   }
   sum = rows::reduce_row<rows::Add>(sum, scratch);
   if constexpr (kClustered) sum = rows::reduce_cluster<rows::Add>(sum, slots);
   rows::let_next_start();
   const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+  const float offset = weight != nullptr ? inverse * weight_offset : inverse;
 
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
-    float lane[kLanes];
+    float lane[kLanes], factor[kLanes];
     rows::unpack_again<T>(held[j], lane);
+    rows::unpack<T>(scale[j], factor);
 #pragma unroll
-    for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
-    if (weight != nullptr) {
-      float factor[kLanes];
-      rows::unpack<T>(scale[j], factor);
-#pragma unroll
-      for (int i = 0; i < kLanes; ++i) lane[i] *= factor[i] + weight_offset;
+    for (int i = 0; i < kLanes; ++i) lane[i] *= fmaf(factor[i], inverse, offset);
+    if constexpr (kClustered) {
+      if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+      continue;
     }
-    if (v >= vectors) continue;
-    if (together) rows::store(residual_row + v * kLanes, held[j]);
-    rows::let_go<kStays>(x_row + v * kLanes);
-    rows::let_go<kStays>(residual_row + v * kLanes);
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    rows::store_if(together && v < vectors, residual_row + v * kLanes, held[j]);
+    if (v < vectors) {
+      rows::let_go<kStays>(x_row + v * kLanes);
+      rows::let_go<kStays>(residual_row + v * kLanes);
+    }
+    rows::store_if(v < vectors, out_row + v * kLanes, rows::pack<T>(lane));
   }
 }
 

@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kMostThreads, 2)
   const unsigned parts = kClustered ? rows::cluster_size() : 1, part = kClustered ? rows::cluster_rank() : 0;
   const int64_t row = kClustered ? blockIdx.x / parts : static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
   const bool active = row < layout.rows;
-  if constexpr (kClustered) rows::tell_started();
+  if constexpr (kClustered) rows::expect_others(slots);
   rows::wait_for_previous();
   const int64_t label = active ? target[places.start(row)] : ignore_index;
   const T* x_row = logits + (active ? layout.start(row) : 0);

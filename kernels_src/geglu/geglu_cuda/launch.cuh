@@ -17,6 +17,14 @@ constexpr int kThreadsPerSm = 1024;
 constexpr int kThreadsPerSm = 1536;
 #endif
 
+// Whether eight vectors a thread leave registers to ask for the next weights ahead. Only the assembler of compute capability 9.0
+// was seen to manage without spills.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 900
+constexpr bool kRoomBesideEight = true;
+#else
+constexpr bool kRoomBesideEight = false;
+#endif
+
 // ---- the kernels before and after, from compute capability 9.0 on -----------------------------------------------------
 
 // To be called by every thread before it touches memory: a kernel that `start` launches may begin while the one before it in
@@ -44,8 +52,9 @@ struct Device {
   int64_t l2 = 0;  // bytes
 };
 
-// The most blocks of a cluster.
-constexpr int kMostBlocks = 8;
+// The most blocks of a cluster, and the threads that each has at most where fewer blocks than that hold the row: four such
+// blocks an SM do not all wait at the same time.
+constexpr int kMostBlocks = 8, kThreadsOfPart = 256;
 
 // Whether so many bytes, read and written, are so many more than L2 holds that hints to it are worth more than they cost.
 inline bool far_exceed_l2(int64_t bytes, const Device& device) { return bytes > 8 * device.l2; }
@@ -84,11 +93,13 @@ inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int 
   if (vectors > 4 * threads_of(4)) {
     const int64_t held = most * threads_of(most);
     const bool few = device.sm_90 && 2 * rows <= device.sms;
-    shape.vectors_per_thread = most;
-    if (vectors > held) shape.blocks = kMostBlocks;
-    while (few && shape.blocks < kMostBlocks && 2 * shape.blocks * rows <= device.sms) shape.blocks *= 2;
     const bool shared = device.sm_90 && vectors <= kMostBlocks * held && (few || most == 8);
-    if (shape.blocks > 1 && !shared) return {1024, 1, 0, 1};
+    shape.vectors_per_thread = most;
+    if (!shared && vectors > held) return {1024, 1, 0, 1};
+    const auto wants_more = [&] {
+      return vectors > shape.blocks * most * kThreadsOfPart || 2 * shape.blocks * rows <= device.sms;
+    };
+    while (shared && shape.blocks < kMostBlocks && wants_more()) shape.blocks *= 2;
   }
   const int held = shape.blocks * shape.vectors_per_thread;
   const int threads = static_cast<int>((vectors + held - 1) / held);

@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
-  if (parts > 1) rows::tell_started();
+  if (parts > 1) rows::expect_others(slots);
   rows::wait_for_previous();
   uint4 held[kVectors], scale[kVectors], shift[kVectors];
 #pragma unroll
@@ -77,15 +77,23 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
     const int v = first + j * blockDim.x;
     held[j] = v < vectors ? rows::load(x_row + v * kLanes) : make_uint4(0, 0, 0, 0);
   }
+  // float32 rows of 8192 elements take 3 % less on an H200 with branches around weight and bias, other rows 1 to 4 % more.
+  constexpr bool kBranches = sizeof(T) == 4 && (kVectors == 4 || (kVectors == 8 && !rows::kRoomBesideEight));
   const auto fetch = [&](int j) {
     const int v = first + j * blockDim.x;
-    scale[j] = all<T>(1.0f);
-    shift[j] = all<T>(0.0f);
-    if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
-    if (bias != nullptr && v < vectors) shift[j] = rows::load_shared_by_rows(bias + v * kLanes);
+    const bool scales = weight != nullptr && v < vectors, shifts = bias != nullptr && v < vectors;
+    if constexpr (kBranches) {
+      scale[j] = all<T>(1.0f);
+      shift[j] = all<T>(0.0f);
+      if (scales) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
+      if (shifts) shift[j] = rows::load_shared_by_rows(bias + v * kLanes);
+    } else {
+      scale[j] = rows::load_shared_by_rows(weight + v * kLanes, scales, all<T>(1.0f));
+      shift[j] = rows::load_shared_by_rows(bias + v * kLanes, shifts);
+    }
   };
-  // Beside six vectors or more there are no registers for any of weight and bias before the sums.
-  constexpr int kAhead = kVectors >= 6 ? 0 : kVectors;
+  // Beside six vectors there are registers for one of weight and bias before the sums, beside eight for none.
+  constexpr int kAhead = kVectors < 6 ? kVectors : kVectors == 6;
 #pragma unroll
   for (int j = 0; j < kAhead; ++j) fetch(j);
   rows::Moments moments = rows::moments_in_registers<T>(held, vectors - before, scratch);
@@ -98,7 +106,13 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   for (int j = 0; j < kVectors; ++j) {
     const int v = first + j * blockDim.x;
     if (j + kAhead < kVectors) fetch(j + kAhead);
-    if (v < vectors) rows::store(out_row + v * kLanes, normalise<T>(held[j], moments, inverse, scale[j], shift[j]));
+    const auto result = [&] { return normalise<T>(held[j], moments, inverse, scale[j], shift[j]); };
+    // Where registers are short, a branch keeps the assembler from asking for more than fits.
+    if constexpr (kAhead < kVectors || kBranches) {
+      if (v < vectors) rows::store(out_row + v * kLanes, result());
+    } else {
+      rows::store_if(v < vectors, out_row + v * kLanes, result());
+    }
   }
 }
 
@@ -126,10 +140,8 @@ __global__ void __launch_bounds__(128, rows::kThreadsPerSm / 256)
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = threadIdx.x + j * blockDim.x;
-    scale[j] = all<T>(1.0f);
-    shift[j] = all<T>(0.0f);
-    if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
-    if (bias != nullptr && v < vectors) shift[j] = rows::load_shared_by_rows(bias + v * kLanes);
+    scale[j] = rows::load_shared_by_rows(weight + v * kLanes, weight != nullptr && v < vectors, all<T>(1.0f));
+    shift[j] = rows::load_shared_by_rows(bias + v * kLanes, bias != nullptr && v < vectors);
   }
   rows::let_next_start();
 #pragma unroll 1
@@ -143,8 +155,8 @@ __global__ void __launch_bounds__(128, rows::kThreadsPerSm / 256)
 #pragma unroll
     for (int j = 0; j < kVectors; ++j) {
       const int v = threadIdx.x + j * blockDim.x;
-      if (row >= layout.rows || v >= vectors) continue;
-      rows::store(out + row * n + v * kLanes, normalise<T>(held[j], moments, inverse, scale[j], shift[j]));
+      rows::store_if(row < layout.rows && v < vectors, out + row * n + v * kLanes,
+                     normalise<T>(held[j], moments, inverse, scale[j], shift[j]));
     }
   }
 }

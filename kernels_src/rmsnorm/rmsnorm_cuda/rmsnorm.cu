@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const int vectors = active ? n / kLanes : 0;
   const T* x_row = x + (active ? layout.start(row) : 0);
 
-  if (parts > 1) rows::tell_started();
+  if (parts > 1) rows::expect_others(slots);
   rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll
@@ -44,10 +44,10 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   uint4 scale[kVectors];
   const auto fetch = [&](int j) {
     const int v = first + j * blockDim.x;
-    if (weight != nullptr && v < vectors) scale[j] = rows::load_shared_by_rows(weight + v * kLanes);
+    scale[j] = rows::load_shared_by_rows(weight + v * kLanes, weight != nullptr && v < vectors);
   };
-  // Beside eight vectors there are registers for one or two of the weight: the others follow one by one.
-  constexpr int kAhead = kVectors == 8 ? (sizeof(T) == 2 ? 1 : 2) : kVectors;
+  // Beside eight vectors there are registers for three of the weight at most: the others follow one by one.
+  constexpr int kAhead = kVectors < 8 ? kVectors : rows::kRoomBesideEight ? 3 : 0;
 #pragma unroll
   for (int j = 0; j < kAhead; ++j) fetch(j);
   float sum = 0.0f;
@@ -61,28 +61,22 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   sum = rows::reduce_row<rows::Add>(sum, scratch);
   if (parts > 1) sum = rows::reduce_cluster<rows::Add>(sum, slots);
   rows::let_next_start();
-  const float inverse = rsqrtf(sum / static_cast<float>(n) + eps), offset = inverse * weight_offset;
+  const float inverse = rsqrtf(sum / static_cast<float>(n) + eps);
+  const float offset = weight != nullptr ? inverse * weight_offset : inverse;
 
   T* out_row = out + row * n;
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     if (j + kAhead < kVectors) fetch(j + kAhead);
     const int v = first + j * blockDim.x;
-    if (v >= vectors) continue;
-    float lane[kLanes];
+    float lane[kLanes], factor[kLanes];
     rows::keep_packed(held[j]);
     rows::unpack<T>(held[j], lane);
-    float factor[kLanes];
-    if (weight != nullptr) {
-      rows::unpack<T>(scale[j], factor);
+    rows::unpack<T>(scale[j], factor);
 #pragma unroll
-      for (int i = 0; i < kLanes; ++i) lane[i] *= fmaf(factor[i], inverse, offset);
-    } else {
-#pragma unroll
-      for (int i = 0; i < kLanes; ++i) lane[i] *= inverse;
-    }
-    rows::let_go<kStays>(x_row + v * kLanes);
-    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
+    for (int i = 0; i < kLanes; ++i) lane[i] *= fmaf(factor[i], inverse, offset);
+    if (v < vectors) rows::let_go<kStays>(x_row + v * kLanes);
+    rows::store_if(v < vectors, out_row + v * kLanes, rows::pack<T>(lane));
   }
 }
 

@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), rows::blocks_per_s
   const T* x_row = x + (active ? layout.start(row) : 0);
   const auto inside = [&](int j) { return first + j * static_cast<int>(blockDim.x) < vectors; };
 
-  if (parts > 1) rows::tell_started();
+  if (parts > 1) rows::expect_others(slots);
   rows::wait_for_previous();
   uint4 held[kVectors];
 #pragma unroll

@@ -95,7 +95,8 @@ def test_rows_fit(shapes: list[tuple[int, ...]]) -> None:
     for vectors, _rows, clusters, prefers, most, threads, rows_per_block, per_thread, blocks in shapes:
         case = (vectors, prefers, most, threads, rows_per_block, per_thread, blocks)
         if per_thread == 0:
-            assert (threads, rows_per_block, blocks) == (1024, 1, 1) and vectors > most * MOST_THREADS[most], case
+            held = most * MOST_THREADS[most] * (8 if clusters else 1)
+            assert (threads, rows_per_block, blocks) == (1024, 1, 1) and vectors > held, case
             continue
         assert threads * per_thread * blocks >= vectors, case
         assert threads <= MOST_THREADS[per_thread] and threads * rows_per_block <= 1024, case
@@ -111,6 +112,14 @@ def test_no_thread_is_there_for_nothing(shapes: list[tuple[int, ...]]) -> None:
     for vectors, *_rest, threads, _rows_per_block, per_thread, blocks in shapes:
         if per_thread and threads > 32:
             assert (threads - 32) * per_thread * blocks < vectors
+
+
+def test_clusters_are_of_small_blocks(shapes: list[tuple[int, ...]]) -> None:
+    for vectors, rows, clusters, _prefers, most, threads, _rows_per_block, per_thread, blocks in shapes:
+        if clusters and per_thread and vectors > 2048:
+            assert blocks == 8 or threads <= 256
+            # No more of them than it takes, unless rows are few.
+            assert blocks == 1 or rows <= 66 or vectors > blocks // 2 * most * 256
 
 
 def test_few_rows_are_spread(shapes: list[tuple[int, ...]]) -> None:

@@ -5,9 +5,9 @@
 // Bytes moved: x and residual are read once, residual and out written once, 4 * rows * n * sizeof(T); the weight is cached.
 // Limit: DRAM bandwidth; five floating-point operations an element are free.
 // Rule: `shape_for` gives each row of two streams so many threads that they hold it in registers. Sums are in float: lanes of a
-// warp, then warps through shared memory, then, where long rows are few, blocks of a cluster. Of many rows the residual is
-// stored with the result. Rows that together far exceed L2 and take one vector a thread, or four, stay there until they are
-// used and are then let go.
+// warp, then warps through shared memory, then blocks of the cluster that shares a long row. Where rows are many and no cluster
+// shares them, the residual is stored with the result. Rows that together far exceed L2 and take one vector a thread, or four,
+// stay there until they are used and are then let go.
 // Read again, from cache: the sums that a block cannot keep of a row that no cluster holds, and rows that are no multiple of 16
 // bytes or start elsewhere than at one.
 // One source from sm_75 to sm_121; only clusters and the hint to L2 ask for more than sm_75 has.

@@ -17,8 +17,8 @@ constexpr int kThreadsPerSm = 1024;
 constexpr int kThreadsPerSm = 1536;
 #endif
 
-// Whether eight vectors a thread leave registers to ask for the next weights ahead. Only the assembler of compute capability 9.0
-// was seen to manage without spills.
+// Whether eight vectors a thread leave registers to ask for the next weights ahead. The assembler was seen to manage without
+// spills for compute capability 9.0 alone.
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ == 900
 constexpr bool kRoomBesideEight = true;
 #else
@@ -52,8 +52,8 @@ struct Device {
   int64_t l2 = 0;  // bytes
 };
 
-// The most blocks of a cluster, and the threads that each has at most where fewer blocks than that hold the row: four such
-// blocks an SM do not all wait at the same time.
+// The most blocks of a cluster, and the threads that each has at most where fewer blocks than that hold the row: the four such
+// blocks of an SM do not all wait at the same time.
 constexpr int kMostBlocks = 8, kThreadsOfPart = 256;
 
 // Whether so many bytes, read and written, are so many more than L2 holds that hints to it are worth more than they cost.
@@ -84,22 +84,20 @@ constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
 // two inputs are as many. Where an element takes many instructions, four vectors a thread share out what a thread does but
 // once, and half the threads leave 64 registers each. So a kernel says how many it `prefers`. A row that is longer first widens
 // its block until it holds 1024 vectors, then takes four vectors a thread (32 KB of row, two blocks an SM), then as many as the
-// kernel can at most (eight: 128 KB, a block or two an SM). Still longer rows are shared by a cluster of eight blocks if those
-// hold eight vectors a thread; so are rows that are too few for the SMs, by one of up to eight, whatever a thread holds. Else a
-// block of 1024 threads takes one alone and reads what it cannot keep again, from cache. Rows of less than 128 threads share a
-// block, unless a cluster shares the row.
+// kernel can at `most`, and is shared by the blocks of a cluster: by as many as hold it in blocks of 256 threads, up to eight,
+// whose blocks are larger then; and by more if rows are too few for the SMs. Without clusters, a block grows to 1024 threads.
+// Still longer rows are taken by a block of 1024 threads alone, which reads what it cannot keep again, from cache. Rows of less
+// than 128 threads share a block, unless a cluster shares the row.
 inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int prefers = 2, int most = 8) {
   Shape shape{0, 1, vectors <= 1024 ? prefers : 4, 1};
   if (vectors > 4 * threads_of(4)) {
-    const int64_t held = most * threads_of(most);
-    const bool few = device.sm_90 && 2 * rows <= device.sms;
-    const bool shared = device.sm_90 && vectors <= kMostBlocks * held && (few || most == 8);
     shape.vectors_per_thread = most;
-    if (!shared && vectors > held) return {1024, 1, 0, 1};
+    const int64_t held = most * threads_of(most);
+    if (vectors > (device.sm_90 ? kMostBlocks * held : held)) return {1024, 1, 0, 1};
     const auto wants_more = [&] {
       return vectors > shape.blocks * most * kThreadsOfPart || 2 * shape.blocks * rows <= device.sms;
     };
-    while (shared && shape.blocks < kMostBlocks && wants_more()) shape.blocks *= 2;
+    while (device.sm_90 && shape.blocks < kMostBlocks && wants_more()) shape.blocks *= 2;
   }
   const int held = shape.blocks * shape.vectors_per_thread;
   const int threads = static_cast<int>((vectors + held - 1) / held);

@@ -10,6 +10,7 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ DISTURBED, FEWEST = 1.25, 3
 # Of those on a GPU those that lie so far from the median of all, as long as they are no more than this share: on a host with
 # other work the judge itself is kept waiting now and then, for a few samples on end.
 OUTLYING, MOST_OUTLYING = 0.1, 0.25
+# Single calls that are waited for: seconds of each turn, turns of each track, and calls of a turn at most.
+SINGLE_S, SINGLE_TURNS, MOST_SINGLE = 0.004, 7, 200
 
 
 @dataclass
@@ -123,14 +126,20 @@ def sample(child: Child, name: str, pace: Pace, into: Samples) -> None:
     into.miscounted += (few["rounds"] != pace.few) + (many["rounds"] != pace.many)
 
 
-def eager_wall(child: Child, name: str, target_s: float = 0.01) -> float | None:
-    """Median seconds of one call that is made and waited for by itself; None where noise hides it."""
-    once = min(timed(child, "eager", name=name, count=1)[0] for _ in range(3))
-    count = max(1, min(200, round(target_s / max(once, 1e-6))))
-    slopes = []
-    for _ in range(5):
-        short, _reply = timed(child, "eager", name=name, count=1)
-        long, _reply = timed(child, "eager", name=name, count=1 + count)
-        slopes.append((long - short) / count)
-    middle = statistics.median(slopes)
-    return middle if middle > 0 else None
+def eager_walls(children: Mapping[str, Child]) -> dict[str, float | None]:
+    """By track, median seconds of one call that is made and waited for by itself; None where noise hides it.
+
+    The tracks take turns: single calls are mostly work of the host, whose pace changes from one moment to the next, and it
+    is to change for all alike.
+    """
+    counts, slopes = {}, dict[str, list[float]]()
+    for name, child in children.items():
+        once = min(timed(child, "eager", name=name, count=1)[0] for _ in range(3))
+        counts[name], slopes[name] = max(1, min(MOST_SINGLE, round(SINGLE_S / max(once, 1e-6)))), []
+    for _ in range(SINGLE_TURNS):
+        for name, child in children.items():
+            short, _reply = timed(child, "eager", name=name, count=1)
+            long, _reply = timed(child, "eager", name=name, count=1 + counts[name])
+            slopes[name].append((long - short) / counts[name])
+    middles = {name: statistics.median(found) for name, found in slopes.items()}
+    return {name: middle if middle > 0 else None for name, middle in middles.items()}

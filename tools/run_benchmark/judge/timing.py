@@ -11,7 +11,7 @@ from typing import Any
 from .believable import SCATTER, judge_times
 from .checks import FORGED, candidate_failed
 from .children import Child, ChildFailedError, ChildRaisedError
-from .clock import Pace, Samples, eager_wall, find_pace, sample
+from .clock import Pace, Samples, eager_walls, find_pace, sample
 from .effort import CPU, CUDA, count_sets, packed_bytes
 from .fresh import check_fresh
 from .shares import check_shares
@@ -21,8 +21,6 @@ PLACE_S = 120.0
 FEWEST_SAMPLES = 3
 # Sets whose results are looked at to see whether they are the same elsewhere in memory.
 MOST_LOOKED = 8
-# Seconds of single calls that the wall time of one is taken from; a baseline's is for the reader of the whole report.
-WALL_S, BASELINE_WALL_S = 0.01, 0.003
 # Calls on the same data in one graph; enough to hide what launching a graph costs.
 MOST_WARM = 256
 
@@ -272,11 +270,10 @@ class Timing:
         """Write the times into the row and judge the candidate's."""
         trial, times = self.trial, self.row.times
         times["tracks"] = {}
-        for name, (child, samples, pace) in self.tracks.items():
+        single = eager_walls({name: t[0] for name, t in self.tracks.items() if name == "candidate" or trial.device == "cuda"})
+        for name, (_child, samples, pace) in self.tracks.items():
             middle, low, high = samples.summary()
-            wall = None
-            if name == "candidate" or trial.device == "cuda":
-                wall = eager_wall(child, name, WALL_S if name == "candidate" else BASELINE_WALL_S)
+            wall = single.get(name)
             times["tracks"][name] = {
                 "us": middle * 1e6,
                 "ci95_us": [low * 1e6, high * 1e6],

@@ -38,7 +38,7 @@ struct Arguments {
 template <typename T>
 __device__ __forceinline__ void fetch(const T* row, int vectors, int j, uint4& into) {
   const int v = threadIdx.x + j * blockDim.x;
-  into = v < vectors ? __ldg(reinterpret_cast<const uint4*>(row + v * rows::kLanes<T>)) : make_uint4(0, 0, 0, 0);
+  if (v < vectors) into = __ldg(reinterpret_cast<const uint4*>(row + v * rows::kLanes<T>));
 }
 
 template <typename T, int kVectors>
@@ -58,6 +58,7 @@ __device__ __forceinline__ void add_gated(T* row, int vectors, const uint4 (&upd
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = threadIdx.x + j * blockDim.x;
+    if (v >= vectors) continue;
     float lane[kLanes], more[kLanes], gate[kLanes];
     rows::unpack<T>(held[j], lane);
     rows::unpack<T>(update[j], more);
@@ -65,7 +66,7 @@ __device__ __forceinline__ void add_gated(T* row, int vectors, const uint4 (&upd
 #pragma unroll
     for (int i = 0; i < kLanes; ++i) lane[i] = fmaf(gate[i], more[i], lane[i]);
     held[j] = rows::pack<T>(lane);
-    rows::store_if(v < vectors, row + v * kLanes, held[j]);
+    rows::store(row + v * kLanes, held[j]);
   }
 }
 
@@ -132,6 +133,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), kGated ? 1 : rows:
 #pragma unroll
   for (int j = 0; j < kVectors; ++j) {
     const int v = threadIdx.x + j * blockDim.x;
+    if (v >= vectors) continue;
     if (j + kAhead < kVectors) ask(j + kAhead);
     float lane[kLanes], factor[kLanes], summand[kLanes];
     rows::keep_packed(factors[j]);
@@ -143,11 +145,7 @@ __global__ void __launch_bounds__(rows::threads_of(kVectors), kGated ? 1 : rows:
     for (int i = 0; i < kLanes; ++i) {
       lane[i] = fmaf(fmaf(lane[i] - about, inverse, offset), 1.0f + factor[i], summand[i]);
     }
-    if constexpr (kAhead < kVectors) {
-      if (v < vectors) rows::store(out_row + v * kLanes, rows::pack<T>(lane));
-    } else {
-      rows::store_if(v < vectors, out_row + v * kLanes, rows::pack<T>(lane));
-    }
+    rows::store(out_row + v * kLanes, rows::pack<T>(lane));
   }
 }
 

@@ -84,18 +84,21 @@ constexpr int blocks_per_sm(int vectors_per_thread, bool registers = false) {
 // two inputs are as many. Where an element takes many instructions, four vectors a thread share out what a thread does but
 // once, and half the threads leave 64 registers each. So a kernel says how many it `prefers`. A row that is longer first widens
 // its block until it holds 1024 vectors, then takes four vectors a thread (32 KB of row, two blocks an SM), then as many as the
-// kernel can at `most`, and is shared by the blocks of a cluster: by as many as hold it in blocks of 256 threads, up to eight,
-// whose blocks are larger then; and by more if rows are too few for the SMs. Without clusters, a block grows to 1024 threads.
+// kernel can at `most`, and is shared by the blocks of a cluster unless it has no more than `alone` vectors: by as many as hold
+// it in blocks of 256 threads, up to eight, which are larger then; and by more if rows are too few for the SMs, whatever they
+// have. Without clusters, a block grows to 1024 threads.
 // Still longer rows are taken by a block of 1024 threads alone, which reads what it cannot keep again, from cache. Rows of less
 // than 128 threads share a block, unless a cluster shares the row.
-inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int prefers = 2, int most = 8) {
+inline Shape shape_for(int64_t vectors, int64_t rows, const Device& device, int prefers = 2, int most = 8,
+                       int64_t alone = 2048) {
   Shape shape{0, 1, vectors <= 1024 ? prefers : 4, 1};
   if (vectors > 4 * threads_of(4)) {
     shape.vectors_per_thread = most;
     const int64_t held = most * threads_of(most);
     if (vectors > (device.sm_90 ? kMostBlocks * held : held)) return {1024, 1, 0, 1};
     const auto wants_more = [&] {
-      return vectors > shape.blocks * most * kThreadsOfPart || 2 * shape.blocks * rows <= device.sms;
+      const bool holds = vectors <= (shape.blocks == 1 ? alone : shape.blocks * most * kThreadsOfPart);
+      return !holds || 2 * shape.blocks * rows <= device.sms;
     };
     while (device.sm_90 && shape.blocks < kMostBlocks && wants_more()) shape.blocks *= 2;
   }

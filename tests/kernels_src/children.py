@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from kernelwright.tools.run_benchmark.judge import first_calls
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["torch", "torch._dynamo.testing", "torch.library", "kernels", "pytest", "hypothesis"])
 
@@ -35,4 +37,5 @@ def _enter(log: str, function: Callable[..., object], arguments: tuple[object, .
     for stream in (1, 2):
         os.dup2(file, stream)
     sys.dont_write_bytecode = True
+    first_calls.settle()
     function(*arguments)

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from .arena import Arena
+from .first_calls import settle
 from .wire import Message, Wire, WireClosedError
 
 Handler = Callable[..., Message]
@@ -18,7 +19,8 @@ TRACE_LINES = 12
 
 
 def connect(fds: str) -> tuple[Wire, list[Arena]]:
-    """The connection and the arenas whose descriptors the judge named on the command line."""
+    """The connection and the arenas whose descriptors the judge named on the command line; torch is fit to compute then."""
+    settle()
     read_fd, write_fd, *arenas = (int(fd) for fd in fds.split(","))
     return Wire(read_fd, write_fd), [Arena(fd) for fd in arenas]
 

@@ -18,6 +18,7 @@ import torch
 from .bandwidth import copy_gbps
 from .checks import candidate_failed, check_all
 from .children import Child, ChildFailedError, ChildRaisedError
+from .first_calls import settle
 from .timing import time_all
 from .trial import START_S, BrokenProblemError, RefusedError, Row, Trial, emit
 
@@ -41,6 +42,7 @@ def conduct(trial: Trial) -> int:
     request = trial.request
     torch.set_grad_enabled(False)
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
+    settle()
     if trial.device == "cuda":
         request["cache_bytes"] = torch.cuda.get_device_properties(0).L2_cache_size
         request["set_bytes"] = torch.cuda.mem_get_info()[0] // 6

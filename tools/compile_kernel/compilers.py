@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kernelwright.tools import sandbox
 from kernelwright.tools.compile_kernel import ninja_file
+from kernelwright.tools.compile_kernel.plan import Unit
 from kernelwright.tools.compile_kernel.work import OBJECT, Outcome, Run, Work
 from kernelwright.tools.sandbox import Box, Limits
 from kernelwright.tools.tool import Progress, ToolError
@@ -43,15 +45,6 @@ def run(works: Sequence[Work], folder: Path, progress: Progress, done: Callable[
     run = Run(works, folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "build.ninja").write_text(ninja_file.text(run), encoding="utf-8")
-    ninja = works[0].plan.target.toolchain.need_ninja().path
-    argv = [str(ninja), "-f", str(folder / "build.ninja"), "-k", "0", "-j", str(_jobs())]
-    box = Box(
-        read_only=tuple(dict.fromkeys(root for work in works for root in _readable(work))),
-        writable=(folder,),
-        cwd=works[0].project.path,
-        env={"NINJA_STATUS": "[%f/%t] ", "LC_ALL": "C", "CUDA_CACHE_DISABLE": "1"},
-        limits=replace(LIMITS, wall_s=LIMITS.wall_s * len(works)),
-    )
     units = list(run.units)
     unlinked = {work.plan.target.variant: work for work in works}
 
@@ -65,9 +58,32 @@ def run(works: Sequence[Work], folder: Path, progress: Progress, done: Callable[
             work = unlinked.pop(name)
             done(work, run.outcome(work))
 
-    code = _follow(sandbox.command(argv, box), look, progress)
+    code = _compile(run, units, look, progress)
     for work in unlinked.values():
         done(work, run.outcome(work, sandbox.KILLED.get(code, "")))
+
+
+def _compile(run: Run, unmade: Sequence[Unit], look: Callable[[], None], progress: Progress) -> int:
+    """Run ninja, with half the compilers side by side when they needed too much memory together; its exit status."""
+    ninja = run.works[0].plan.target.toolchain.need_ninja().path
+    jobs, seconds = _jobs(), LIMITS.wall_s * len(run.works)
+    end = time.monotonic() + seconds
+    while True:
+        box = Box(
+            read_only=tuple(dict.fromkeys(root for work in run.works for root in _readable(work))),
+            writable=(run.folder,),
+            cwd=run.works[0].project.path,
+            env={"NINJA_STATUS": "[%f/%t] ", "LC_ALL": "C", "CUDA_CACHE_DISABLE": "1"},
+            limits=replace(LIMITS, wall_s=seconds),
+        )
+        argv = [str(ninja), "-f", str(run.folder / "build.ninja"), "-k", "0", "-j", str(jobs)]
+        code = _follow(sandbox.command(argv, box), look, progress)
+        seconds = end - time.monotonic()
+        if sandbox.KILLED.get(code) != "memory" or jobs == 1 or len(unmade) < 2 or seconds <= 0:
+            return code
+        jobs //= 2
+        run.forget(unmade)
+        progress("compiling", f"more than {LIMITS.memory_bytes >> 30} GiB of memory: now {jobs} at a time")
 
 
 def _readable(work: Work) -> tuple[Path, ...]:

@@ -25,7 +25,7 @@ from kernelwright.tools.project import Project
 from kernelwright.tools.tool import summarise
 
 _ADVICE = {
-    "memory": "Split the source or instantiate fewer templates: the compilers together may use "
+    "memory": "Split the source or instantiate fewer templates: the compilers may use "
     f"{compilers.LIMITS.memory_bytes >> 30} GiB.",
     "processes": "The compilers started too many processes.",
     "time": "What is compiled by now is kept: compile again, and it goes on with the rest. A single source that takes an hour "
@@ -45,7 +45,7 @@ def unexplained(
 ) -> list[Diagnostic]:
     """A diagnostic for what failed without any compiler saying why: a limit, a crash, words nobody parsed."""
     if outcome.killed:
-        unit = failed[0].unit.source if failed else ""
+        unit = next((compiled.unit.source for compiled in failed if compiled.begun), "")
         message = f"the compile was ended at its limit of {outcome.killed}"
         return [make("error", message, Place(unit), sources, _ADVICE.get(outcome.killed, ""))]
     if any(diagnostic.severity == "error" for diagnostic in found):

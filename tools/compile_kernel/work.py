@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,11 @@ class Compiled:
     def ok(self) -> bool:
         """Whether there is an object."""
         return self.object.is_file()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a compiler was started for it."""
+        return self.object.with_name(LOG).is_file()
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ class Run:
         """What there is of `unit` by now."""
         place = self.units[unit]
         return Compiled(unit, place / OBJECT, place / "deps.d", place / "keep", _text(place / LOG))
+
+    def forget(self, units: Iterable[Unit]) -> None:
+        """As if no compiler had been started for `units`."""
+        for unit in units:
+            (self.units[unit] / LOG).unlink(missing_ok=True)
 
     def variant(self, work: Work) -> Path:
         """The folder of what is linked for `work`."""

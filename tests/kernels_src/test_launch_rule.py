@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from nvidia_tools import tool
 
 from kernelwright.tools import catalogue
 
@@ -69,12 +69,10 @@ int main(int count, char** said) {
 
 def run(folder: Path, program: str, *arguments: int) -> list[tuple[int, ...]]:
     """The numbers that a host program with `launch.cuh` prints, line by line."""
-    nvcc = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
-    if nvcc is None:
-        pytest.skip("needs nvcc")
     (folder / "rule.cu").write_text(program)
     headers = catalogue.folder("rmsnorm") / "rmsnorm_cuda"
-    subprocess.run([nvcc, "-std=c++17", f"-I{headers}", "-o", "rule", "rule.cu"], cwd=folder, check=True, capture_output=True)
+    command = [tool("nvcc"), "-std=c++17", f"-I{headers}", "-o", "rule", "rule.cu"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
     said = subprocess.run([str(folder / "rule"), *map(str, arguments)], check=True, capture_output=True, text=True).stdout
     return [tuple(map(int, line.split())) for line in said.splitlines()]
 

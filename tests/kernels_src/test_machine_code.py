@@ -4,12 +4,11 @@ the kernel before, since it may start early. Needs nvcc, no GPU."""
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
+from nvidia_tools import tool
 
 from kernelwright.tools import catalogue
 
@@ -26,20 +25,12 @@ ONCE_A_ROW = {"cross_entropy": ["LDG", "LDG", "LDG", "STG"]}
 PAIRS_OF_A_VECTOR = re.compile(r"rope_kernelI(?:\w+S\d_|ff)Li\dELb1E")
 
 
-def _tool(name: str) -> str:
-    wheel = Path(sysconfig.get_path("purelib")) / "nvidia/cu13/bin" / name
-    found = shutil.which(name) or (str(wheel) if wheel.is_file() else None) or shutil.which(f"/usr/local/cuda/bin/{name}")
-    if found is None:
-        pytest.skip(f"needs {name}")
-    return found
-
-
 def _machine_code(op: str, arch: str, folder: Path) -> dict[str, list[str]]:
     """The memory instructions of each kernel of `op`, and its wait for the kernel before."""
     source, binary = catalogue.folder(op) / f"{op}_cuda/{op}.cu", folder / f"{op}.cubin"
-    command = [_tool("nvcc"), "-std=c++17", "-O3", f"-arch={arch}", "-cubin", str(source), "-o", str(binary)]
+    command = [tool("nvcc"), "-std=c++17", "-O3", f"-arch={arch}", "-cubin", str(source), "-o", str(binary)]
     subprocess.run(command, check=True, capture_output=True)
-    dump = subprocess.run([_tool("nvdisasm"), str(binary)], capture_output=True, text=True)
+    dump = subprocess.run([tool("nvdisasm"), str(binary)], capture_output=True, text=True)
     assert dump.returncode == 0, dump.stderr
     return _memory_instructions(dump.stdout)
 

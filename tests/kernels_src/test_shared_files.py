@@ -11,6 +11,7 @@ OPS = catalogue.names()
 SHARED = {
     "{op}_cuda/rows.cuh": OPS,
     "{op}_cuda/launch.cuh": OPS,
+    "{op}_cuda/floats.cuh": OPS,
     "{op}_cuda/moments.cuh": ("layernorm", "adaln"),
     "{op}_cuda/gated.cuh": ("swiglu", "geglu"),
     "{op}_cpu/rows.h": OPS,

@@ -81,7 +81,7 @@ def _compile(run: Run, unmade: Sequence[Unit], look: Callable[[], None], progres
         seconds = end - time.monotonic()
         if sandbox.KILLED.get(code) != "memory" or jobs == 1 or len(unmade) < 2 or seconds <= 0:
             return code
-        jobs //= 2
+        jobs = (jobs + 1) // 2
         run.forget(unmade)
         progress("compiling", f"more than {LIMITS.memory_bytes >> 30} GiB of memory: now {jobs} at a time")
 

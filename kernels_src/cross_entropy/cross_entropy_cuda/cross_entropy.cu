@@ -26,9 +26,9 @@ constexpr int kInFlight = 4, kThreads = 256, kMostThreads = 512, kThreadsPerSm =
 template <typename T>
 constexpr uint32_t kNothing = 0xff800000u;
 template <>
-constexpr uint32_t kNothing<__half> = 0xfc00fc00u;
+constexpr uint32_t kNothing<rows::Half> = 0xfc00fc00u;
 template <>
-constexpr uint32_t kNothing<__nv_bfloat16> = 0xff80ff80u;
+constexpr uint32_t kNothing<rows::BFloat16> = 0xff80ff80u;
 
 // e^x for x of 0 and below, to 2^-22 near 0. What is under 2^-126 is no part of a sum that holds a 1.
 __device__ __forceinline__ float power(float x) {

@@ -3,7 +3,6 @@
 
 #include <cuda_runtime.h>
 
-#include <atomic>
 #include <cstdint>
 
 namespace rows {
@@ -131,27 +130,27 @@ inline Shape shape_of_elements(int64_t vectors, const Device& device) {
   return shape_for(vectors < 1024 ? vectors : 1024, 1, device, 1);
 }
 
-// All kernels of one file are made for the same devices, so `kernel` is any of them. Asked once: it takes microseconds. Two
-// threads that ask at once get the same answer. (std::call_once would need a newer glibc than manylinux_2_28 has.)
+// All kernels of one file are made for the same devices, so `kernel` is any of them. Each thread asks once: it takes
+// microseconds. (<atomic> and std::call_once are a fifth of all that the compilers would read.)
 template <typename... Parameters>
 Device device_of(void (*kernel)(Parameters...)) {
   constexpr int kMost = 64;
-  static std::atomic<uint32_t> known[kMost];  // bit 31: asked, 30: sm_90; below it the MB of L2, and from bit 15 down the SMs
+  static thread_local Device known[kMost];  // no SMs: not asked yet
   int index = 0;
   const bool has_place = cudaGetDevice(&index) == cudaSuccess && index < kMost;
-  uint32_t packed = has_place ? known[index].load(std::memory_order_relaxed) : 0;
-  if (packed == 0) {
-    int sms = 1, l2 = 0;
-    cudaFuncAttributes attributes{};
-    const bool answered = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, index) == cudaSuccess &&
-                          cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, index) == cudaSuccess &&
-                          cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess;
-    if (!answered) cudaGetLastError();
-    const uint32_t sm_90 = answered && attributes.ptxVersion >= 90;
-    packed = uint32_t{1} << 31 | sm_90 << 30 | static_cast<uint32_t>(l2 >> 20) << 16 | static_cast<uint32_t>(sms);
-    if (answered && has_place) known[index].store(packed, std::memory_order_relaxed);
+  if (has_place && known[index].sms > 0) return known[index];
+  int sms = 1, l2 = 0;
+  cudaFuncAttributes attributes{};
+  const bool answered = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, index) == cudaSuccess &&
+                        cudaDeviceGetAttribute(&l2, cudaDevAttrL2CacheSize, index) == cudaSuccess &&
+                        cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess;
+  if (!answered) {
+    cudaGetLastError();
+    return {1, false};
   }
-  return {static_cast<int>(packed & 0xffff), (packed >> 30 & 1) != 0, int64_t{packed >> 16 & 0x3fff} << 20};
+  const Device device{sms, attributes.ptxVersion >= 90, l2};
+  if (has_place) known[index] = device;
+  return device;
 }
 
 // Launches `kernel`, which calls `wait_for_previous`, with `cluster` neighbouring blocks to a cluster.

@@ -1,19 +1,15 @@
-// What kernels over rows share: 16-byte vectors, conversions to float, sums over the threads of a row.
+// What kernels over rows share: where rows lie, 16-byte vectors, sums over the threads of a row.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
 #include <type_traits>
 
+#include "floats.cuh"
 #include "launch.cuh"
 
 namespace rows {
-
-// The order is that of `torch-ext/tensors.h`.
-enum DType : int { kFloat32 = 0, kFloat16 = 1, kBFloat16 = 2 };
 
 // Of numbers that are not negative; those of 32 bits in a quarter of the time.
 __device__ __forceinline__ int64_t divide(int64_t a, int64_t b) {
@@ -50,41 +46,6 @@ struct Layout {
 
 template <typename T>
 constexpr int kLanes = 16 / sizeof(T);
-
-__device__ __forceinline__ float to_float(float v) { return v; }
-__device__ __forceinline__ float to_float(__half v) { return __half2float(v); }
-__device__ __forceinline__ float to_float(__nv_bfloat16 v) { return __bfloat162float(v); }
-
-template <typename T>
-__device__ __forceinline__ T from_float(float v);
-template <>
-__device__ __forceinline__ float from_float<float>(float v) {
-  return v;
-}
-template <>
-__device__ __forceinline__ __half from_float<__half>(float v) {
-  return __float2half_rn(v);
-}
-template <>
-__device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float v) {
-  return __float2bfloat16_rn(v);
-}
-
-// Two 16-bit elements of one 32-bit word. A bfloat16 is the upper half of a float: no conversion instruction is needed.
-__device__ __forceinline__ float2 unpack_word(uint32_t word, __half) {
-  return __half22float2(*reinterpret_cast<const __half2*>(&word));
-}
-__device__ __forceinline__ float2 unpack_word(uint32_t word, __nv_bfloat16) {
-  return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u));
-}
-__device__ __forceinline__ uint32_t pack_word(float low, float high, __half) {
-  const __half2 pair = __floats2half2_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
-}
-__device__ __forceinline__ uint32_t pack_word(float low, float high, __nv_bfloat16) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
-}
 
 template <typename T>
 __device__ __forceinline__ void unpack(const uint4& vector, float (&lane)[kLanes<T>]) {
@@ -209,7 +170,7 @@ __device__ __forceinline__ void keep_packed(uint4& v) { asm volatile("" : "+r"(v
 // the floats of many vectors than do the same again, whatever `keep_packed` asks of the compiler.
 template <typename T>
 __device__ __forceinline__ void unpack_again(uint4& vector, float (&lane)[kLanes<T>]) {
-  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
     const uint32_t word[4] = {vector.x, vector.y, vector.z, vector.w};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -422,16 +383,6 @@ __device__ __forceinline__ float reduce_cluster(float value, FromBlocks<1>& slot
   float values[1] = {value};
   const bool found = exchange(values, slots);
   return reduce_lanes(found ? values[0] : Op::kIdentity, 32, op);
-}
-
-// Calls `run` with an element of the dtype that `dtype` stands for.
-template <typename Run>
-cudaError_t with_dtype(int dtype, Run run) {
-  switch (dtype) {
-    case kFloat32: return run(float{});
-    case kFloat16: return run(__half{});
-    default: return run(__nv_bfloat16{});
-  }
 }
 
 inline bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }

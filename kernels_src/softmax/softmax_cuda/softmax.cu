@@ -37,23 +37,25 @@ constexpr float kLowest = -3.402823466e38f;
 template <typename T>
 constexpr uint32_t kNothing = 0xff800000u;
 template <>
-constexpr uint32_t kNothing<__half> = 0xfc00fc00u;
+constexpr uint32_t kNothing<rows::Half> = 0xfc00fc00u;
 template <>
-constexpr uint32_t kNothing<__nv_bfloat16> = 0xff80ff80u;
+constexpr uint32_t kNothing<rows::BFloat16> = 0xff80ff80u;
 
 // The largest element of a vector that is a number.
 template <typename T>
 __device__ __forceinline__ float largest(const uint4& vector) {
-  if constexpr (sizeof(T) == 4) {
-    float lane[4];
+  if constexpr (sizeof(T) == 4 || !rows::kHasMaxOfWords) {
+    float lane[rows::kLanes<T>];
     rows::unpack<T>(vector, lane);
-    return fmaxf(fmaxf(lane[0], lane[1]), fmaxf(lane[2], lane[3]));
+#pragma unroll
+    for (int apart = 1; apart < rows::kLanes<T>; apart *= 2) {
+#pragma unroll
+      for (int i = 0; i < rows::kLanes<T>; i += 2 * apart) lane[i] = fmaxf(lane[i], lane[i + apart]);
+    }
+    return lane[0];
   } else {
-    using Pair = std::conditional_t<std::is_same_v<T, __half>, __half2, __nv_bfloat162>;
-    const uint32_t word[4] = {vector.x, vector.y, vector.z, vector.w};
-    const auto pair = [&](int i) { return *reinterpret_cast<const Pair*>(&word[i]); };
-    const Pair both = __hmax2(__hmax2(pair(0), pair(1)), __hmax2(pair(2), pair(3)));
-    const float2 of = rows::unpack_word(*reinterpret_cast<const uint32_t*>(&both), T{});
+    const auto larger = [](uint32_t a, uint32_t b) { return rows::max_of_words(a, b, T{}); };
+    const float2 of = rows::unpack_word(larger(larger(vector.x, vector.y), larger(vector.z, vector.w)), T{});
     return fmaxf(of.x, of.y);
   }
 }

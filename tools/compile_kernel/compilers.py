@@ -68,16 +68,16 @@ def _compile(run: Run, unmade: Sequence[Unit], look: Callable[[], None], progres
     ninja = run.works[0].plan.target.toolchain.need_ninja().path
     jobs, seconds = _jobs(), LIMITS.wall_s * len(run.works)
     end = time.monotonic() + seconds
+    box = Box(
+        read_only=tuple(dict.fromkeys(root for work in run.works for root in _readable(work))),
+        writable=(run.folder,),
+        cwd=run.works[0].project.path,
+        env={"NINJA_STATUS": "[%f/%t] ", "LC_ALL": "C", "CUDA_CACHE_DISABLE": "1"},
+    )
     while True:
-        box = Box(
-            read_only=tuple(dict.fromkeys(root for work in run.works for root in _readable(work))),
-            writable=(run.folder,),
-            cwd=run.works[0].project.path,
-            env={"NINJA_STATUS": "[%f/%t] ", "LC_ALL": "C", "CUDA_CACHE_DISABLE": "1"},
-            limits=replace(LIMITS, wall_s=seconds),
-        )
+        limited = replace(box, limits=replace(LIMITS, wall_s=seconds))
         argv = [str(ninja), "-f", str(run.folder / "build.ninja"), "-k", "0", "-j", str(jobs)]
-        code = _follow(sandbox.command(argv, box), look, progress)
+        code = _follow(sandbox.command(argv, limited), look, progress)
         seconds = end - time.monotonic()
         if sandbox.KILLED.get(code) != "memory" or jobs == 1 or len(unmade) < 2 or seconds <= 0:
             return code

@@ -2,8 +2,9 @@
 // cuda_bf16.h kernels over rows need no more, and the compilers would read a third more with them.
 #pragma once
 
+#include <cuda_runtime.h>
+
 #include <cstdint>
-#include <type_traits>
 
 namespace rows {
 
